@@ -1,0 +1,1 @@
+"""Floor 5: changes what a trained model does with few parameters."""

@@ -1,0 +1,1 @@
+"""Floor 8: one file a system: the experiment behind its published claim, at laptop scale."""

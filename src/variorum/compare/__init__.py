@@ -1,0 +1,1 @@
+"""Floor 7: budgets, studies, fair measurement, Pareto, report."""

@@ -1,0 +1,56 @@
+"""What a part promises. The contract suite holds every part to what it declares here."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Growth(StrEnum):
+    """How arithmetic grows with the number of tokens n."""
+
+    LINEAR = "n"
+    LOGLINEAR = "n log n"
+    SUBQUADRATIC = "n^1.5"
+    QUADRATIC = "n^2"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Promises of a part, declared on its class, or derived from its children by a part that holds others.
+
+    causal: output t depends on inputs 0..t only.      streams: has ``start``/``advance`` that equal ``forward``.
+    ragged: takes packed rows of uneven length.        memory: may attend to a memory given beside ``x``.
+    equivariant: permuting a row's tokens permutes the output likewise.
+    grid: number of grid dimensions it needs (2: images; 0: none).
+    growth: of FLOPs with the row length.              exports: goes through torch.export and ONNX.
+    """
+
+    causal: bool = False
+    streams: bool = False
+    ragged: bool = True
+    memory: bool = False
+    equivariant: bool = False
+    grid: int = 0
+    growth: Growth = Growth.LINEAR
+    exports: bool = True
+
+    def but(self, **changes: object) -> "Traits":
+        """The same promises with some changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def along(self, other: "Traits") -> "Traits":
+        """The promises of two parts applied one after the other."""
+        order = list(Growth)
+        return Traits(
+            causal=self.causal and other.causal,
+            streams=self.streams and other.streams,
+            ragged=self.ragged and other.ragged,
+            memory=self.memory or other.memory,
+            equivariant=self.equivariant and other.equivariant,
+            grid=max(self.grid, other.grid),
+            growth=max(self.growth, other.growth, key=order.index),
+            exports=self.exports and other.exports,
+        )
+
+
+POINTWISE = Traits(causal=True, streams=True, equivariant=True)
+"""The promises of a part that looks at one token at a time."""

@@ -1,0 +1,1 @@
+"""Floor 3: readers, tasks, generators, tokenizers. Nothing here knows a model."""

@@ -1,0 +1,1 @@
+"""Parts that make tokens of raw inputs: ids, images, table rows, series."""

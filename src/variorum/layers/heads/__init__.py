@@ -1,0 +1,1 @@
+"""Parts that make answers of tokens: logits, classes, values."""

@@ -1,0 +1,1 @@
+"""Parts that normalise each token alone."""

@@ -1,0 +1,1 @@
+"""Which keys a query may look at, told by positions; no parameters."""

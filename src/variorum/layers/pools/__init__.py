@@ -1,0 +1,1 @@
+"""Parts that make one vector of a row."""

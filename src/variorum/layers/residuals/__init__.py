@@ -1,0 +1,1 @@
+"""Parts that join a branch to the stream, and where the norm stands."""

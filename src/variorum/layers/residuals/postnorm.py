@@ -1,0 +1,25 @@
+"""Transform, add, normalise. Vaswani et al. 2017, arXiv:1706.03762."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from variorum.core import Norm, Residual, Spec, Traits
+from variorum.core.traits import POINTWISE
+from variorum.layers.norms.layernorm import LayerNorm
+
+
+class PostNorm(Residual):
+    """y = norm(x + dropout(f(x))). Vaswani et al. 2017, arXiv:1706.03762."""
+
+    traits: Traits = POINTWISE
+    examples = ({"norm": LayerNorm.spec()},)
+
+    def __init__(self, dim: int, *, norm: Spec[Norm], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = norm.build(dim=dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "*any dim"], branch: Callable[[Tensor], Tensor]) -> Float[Tensor, "*any dim"]:
+        return self.norm(x + self.dropout(branch(x)))

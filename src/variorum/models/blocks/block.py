@@ -1,0 +1,96 @@
+"""The Transformer layer: mix tokens, then mix channels, each in a residual branch. Vaswani et al. 2017."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from variorum.core import (
+    Channel,
+    Layer,
+    Layout,
+    Memory,
+    Mixer,
+    Norm,
+    Residual,
+    Spec,
+    State,
+    Streaming,
+    Traits,
+    VariorumError,
+)
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.mixers.attention import Attention
+from variorum.layers.norms.layernorm import LayerNorm
+from variorum.layers.patterns.causal import Causal
+from variorum.layers.residuals.postnorm import PostNorm
+from variorum.layers.residuals.prenorm import PreNorm
+
+
+class Block(Layer, Streaming):
+    """x <- residual(x, mixer); [x <- residual(x, cross with memory);] x <- residual(x, channels).
+
+    Vaswani et al. 2017, arXiv:1706.03762. ``residual`` says where the norm stands (PreNorm, PostNorm, ...). With
+    ``cross`` the layer attends to a memory between the two, and needs one.
+    """
+
+    examples = (
+        {"mixer": Attention.spec(heads=2), "channels": MLP.spec()},
+        {"mixer": Attention.spec(heads=2, pattern=Causal.spec()), "channels": MLP.spec(), "residual": PostNorm.spec()},
+        {"mixer": Attention.spec(heads=2, pattern=Causal.spec()), "channels": MLP.spec(), "cross": Attention.spec(heads=2)},
+    )
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mixer: Spec[Mixer],
+        channels: Spec[Channel],
+        norm: Spec[Norm] = LayerNorm.spec(),
+        residual: Spec[Residual] = PreNorm.spec(),
+        cross: Spec[Mixer] | None = None,
+    ) -> None:
+        super().__init__()
+        self.mixer = mixer.build(dim=dim)
+        self.mixer_residual = residual.build(dim=dim, norm=norm)
+        self.cross = cross.build(dim=dim) if cross else None
+        self.cross_residual = residual.build(dim=dim, norm=norm) if cross else None
+        self.channels = channels.build(dim=dim)
+        self.channels_residual = residual.build(dim=dim, norm=norm)
+
+    @property
+    def traits(self) -> Traits:
+        """The mixer's promises; with ``cross`` it needs a memory."""
+        return self.mixer.traits.but(memory=self.cross is not None)
+
+    def forward(
+        self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
+    ) -> Float[Tensor, "*tokens dim"]:
+        x = self.mixer_residual(x, lambda y: self.mixer(y, layout))
+        return self._finish(x, layout, memory)
+
+    def start(self, batch: int) -> State:
+        return streaming(self.mixer).start(batch)
+
+    def advance(
+        self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
+    ) -> tuple[Tensor, State]:
+        after = [state]
+
+        def mix(y: Tensor) -> Tensor:
+            out, after[0] = streaming(self.mixer).advance(y, state, layout)
+            return out
+
+        x = self.mixer_residual(x, mix)
+        return self._finish(x, layout, memory), after[0]
+
+    def _finish(self, x: Tensor, layout: Layout | None, memory: Memory | None) -> Tensor:
+        if self.cross is not None and self.cross_residual is not None:
+            x = self.cross_residual(x, lambda y: self.cross(y, layout, memory))
+        return self.tap("residual", self.channels_residual(x, self.channels))
+
+
+def streaming(part: Mixer | Layer) -> Streaming:
+    """The part as one that streams; a part that does not raises VariorumError."""
+    if not (part.traits.streams and isinstance(part, Streaming)):
+        raise VariorumError(type(part).__name__, expected="a part that streams", found="one that sees whole rows only",
+                            do="Use forward, or choose parts whose traits say streams.")  # fmt: skip
+    return part

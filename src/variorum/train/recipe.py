@@ -1,0 +1,41 @@
+"""How a model comes to its parameters: by gradient descent on the task unless a system says otherwise."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from variorum.core import Part, Registered, Spec
+from variorum.data.task import Task
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training may last; the first limit reached ends it. None: no limit of this kind."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+
+@dataclass
+class Run:
+    """What surrounds a training: its budget, seed, folder for checkpoints, and who is told of progress.
+
+    report: called with a dict such as ``{"step": 10, "loss": 2.3, "seconds": 1.2}``; never often than once a step.
+    """
+
+    budget: Budget
+    seed: int = 0
+    folder: Path | None = None
+    report: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
+
+
+class Recipe(Registered, abstract=True):
+    """Makes a trained model of a Spec and a task."""
+
+    kind: ClassVar[str] = "recipe"
+
+    @abstractmethod
+    def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:
+        """Fill the spec with the task's facts, build it, train it within the budget, and return it in eval mode."""
