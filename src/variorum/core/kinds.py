@@ -87,8 +87,8 @@ class Residual(Part, abstract=True):
     kind: ClassVar[str] = "residual"
 
     @abstractmethod
-    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        """``x`` (*any, dim) and the branch -> (*any, dim)."""
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], layout: Layout | None = None) -> Tensor:
+        """``x`` (*tokens, dim) and the branch -> (*tokens, dim)."""
 
 
 class Position(Part, abstract=True):
@@ -144,11 +144,24 @@ class Pool(Part, abstract=True):
         """``x`` (*tokens, dim) -> (rows, dim)."""
 
 
+class Merge(Part, abstract=True):
+    """Makes fewer, wider tokens between the stages of a pyramid."""
+
+    kind: ClassVar[str] = "merge"
+
+    @abstractmethod
+    def forward(self, x: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
+        """Tokens (*tokens, source) -> tokens (*fewer, dim) and how they lie."""
+
+
 class Embed(Part, abstract=True):
-    """Makes tokens of raw inputs. ``reads`` names the kind of input: ids, image, table, series, ..."""
+    """Makes tokens of raw inputs. ``reads`` names the kind of input: ids, images, table, series, ...; ``tokens`` is the
+    number of tokens of a row where the sizes given to the constructor fix it.
+    """
 
     kind: ClassVar[str] = "embed"
-    reads: ClassVar[str]
+    reads: str
+    tokens: int | None = None
 
     @abstractmethod
     def forward(self, inputs: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
@@ -159,7 +172,7 @@ class Head(Part, abstract=True):
     """Makes answers of tokens. ``writes`` names them: logits, class, value, tokens, ..."""
 
     kind: ClassVar[str] = "head"
-    writes: ClassVar[str]
+    writes: str
 
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:

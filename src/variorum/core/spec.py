@@ -103,8 +103,10 @@ class Spec(Generic[T_co]):
 
     # -- building --------------------------------------------------------------------------------------------------
     def build(self, **offered: Any) -> T_co:
-        """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for is ignored."""
-        spec = self.but(**{name: offered[name] for name in self.open if name in offered})
+        """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for, and None (not
+        known), is ignored."""
+        given = {name: offered[name] for name in self.open if offered.get(name) is not None}
+        spec = self.but(**given) if given else self
         if spec.open:
             raise VariorumError(f"building {self.part}", expected=f"values for {', '.join(spec.open)}",
                                 found="none", do=f"Pass them: spec.build({spec.open[0]}=...), or fill() them.")  # fmt: skip
@@ -362,7 +364,7 @@ def _diff(a: Any, b: Any, path: str) -> list[Change]:
             for p, x, y in pairs
             for c in _diff(None if x is absent else x, None if y is absent else y, p)
         ]
-    if isinstance(a, tuple) and isinstance(b, tuple) and a and b and isinstance(a[0], Spec):
+    if isinstance(a, tuple) and isinstance(b, tuple) and a and b and isinstance(a[0], Spec | tuple):
         size = [] if len(a) == len(b) else [Change(f"len({path})", len(a), len(b))]
         if len(set(a)) == 1 and len(set(b)) == 1:
             return size + _diff(a[0], b[0], f"{path}[*]")

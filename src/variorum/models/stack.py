@@ -26,6 +26,7 @@ _EMBED = TokenEmbed.spec(position=LearnedPosition.spec(length=64))
 class Stack(Skeleton, Streaming):
     """head(norm(block_L(... block_1(embed(inputs))))).
 
+    Blocks with a cross mixer attend to ``memory``.
     tied: pairs of parameter names that are one tensor, such as ``("head.linear.weight", "embed.token.weight")``.
     With causal streaming blocks the whole model streams: ``start``, ``advance``, ``step``.
     """
@@ -60,15 +61,17 @@ class Stack(Skeleton, Streaming):
             traits = traits.along(part.traits)
         return traits
 
-    def forward(self, inputs: Tensor, layout: Layout | None = None) -> Tensor:
-        x, layout = self.hidden(inputs, layout)
+    def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
+        x, layout = self.hidden(inputs, layout, memory)
         return self.head(x, layout)
 
-    def hidden(self, inputs: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
+    def hidden(
+        self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
+    ) -> tuple[Tensor, Layout | None]:
         """The tokens that the head is given, (*tokens, dim), and how they lie."""
         x, layout = self.embed(inputs, layout)
         for block in self.blocks:
-            x = block(x, layout)
+            x = block(x, layout, memory)
         return self.norm(x), layout
 
     def start(self, batch: int) -> State:

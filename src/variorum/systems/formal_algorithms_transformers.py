@@ -1,24 +1,75 @@
 """Formal Algorithms for Transformers. Phuong & Hutter 2022, arXiv:2207.09238.
 
-The plain Transformer in its three forms, with the paper's sizes left to the reader; every other system is diffed
-against these.
+The plain Transformer in its three forms, against which every other system is diffed: the encoder-decoder (algorithm 8,
+Vaswani et al. 2017), the encoder (algorithm 9, BERT) and the decoder (algorithm 10, GPT-2). The executable algorithms
+themselves, written token by token, are in ``variorum.explain.formal``. The paper prints no sizes; those below are of
+the three models that it formalises.
 """
 
-from variorum.core import Spec, entry
+from enum import StrEnum
+
+from variorum.core import Skeleton, Spec, entry
+from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.heads.features import Features
+from variorum.layers.heads.masked_lm import MaskedLMHead
 from variorum.layers.heads.unembed import Unembed
 from variorum.layers.mixers.attention import Attention
+from variorum.layers.norms.identity import NoNorm
 from variorum.layers.patterns.causal import Causal
 from variorum.layers.positions.learned import LearnedPosition
+from variorum.layers.residuals.postnorm import PostNorm
 from variorum.models.blocks.block import Block
+from variorum.models.encoder_decoder import EncoderDecoder
 from variorum.models.stack import Stack
 
 
-@entry("formal-algorithms-transformers", sizes={"gpt2": {"dim": 768, "depth": 12, "heads": 12}}, fits={"text": {"dim": 192, "depth": 4, "heads": 6}})
-def decoder(dim: int, depth: int, heads: int, length: int = 1024) -> Spec[Stack]:
-    """DTransformer, algorithm 10: pre-norm causal blocks over learned positions."""
+class Form(StrEnum):
+    """The three architectures of the paper."""
+
+    DECODER = "decoder"
+    ENCODER = "encoder"
+    ENCODER_DECODER = "encoder-decoder"
+
+
+@entry(
+    "formal-algorithms-transformers",
+    sizes={
+        "decoder-gpt2": {"form": Form.DECODER, "dim": 768, "depth": 12, "heads": 12, "length": 1024},
+        "encoder-bert-base": {"form": Form.ENCODER, "dim": 768, "depth": 12, "heads": 12, "length": 512},
+        "encoder-decoder-base": {"form": Form.ENCODER_DECODER, "dim": 512, "depth": 6, "heads": 8, "length": 512},
+    },
+    fits={"text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256}},
+)
+def transformer(form: Form, *, dim: int, depth: int, heads: int, length: int = 512) -> Spec[Skeleton]:
+    """The plain Transformer in one of its three forms."""
+    build = {Form.DECODER: decoder, Form.ENCODER: encoder, Form.ENCODER_DECODER: encoder_decoder}
+    return build[form](dim=dim, depth=depth, heads=heads, length=length)
+
+
+def decoder(*, dim: int, depth: int, heads: int, length: int) -> Spec[Stack]:
+    """DTransformer, algorithm 10: pre-norm blocks, each token attends to those before it."""
     block = Block.spec(mixer=Attention.spec(heads=heads, pattern=Causal.spec()), channels=MLP.spec())
-    return Stack.spec(
-        dim=dim, embed=TokenEmbed.spec(position=LearnedPosition.spec(length=length)), blocks=[block] * depth, head=Unembed.spec()
-    )
+    return Stack.spec(dim=dim, embed=_tokens(length), blocks=[block] * depth, head=Unembed.spec())
+
+
+def encoder(*, dim: int, depth: int, heads: int, length: int) -> Spec[Stack]:
+    """ETransformer, algorithm 9: post-norm blocks, each token attends to all; one more layer before unembedding."""
+    block = Block.spec(mixer=Attention.spec(heads=heads), channels=MLP.spec(), residual=PostNorm.spec())
+    head = MaskedLMHead.spec(bias=False)
+    return Stack.spec(dim=dim, embed=_tokens(length), blocks=[block] * depth, norm=NoNorm.spec(), head=head)
+
+
+def encoder_decoder(*, dim: int, depth: int, heads: int, length: int) -> Spec[EncoderDecoder]:
+    """EDTransformer, algorithm 8: post-norm with ReLU; the decoder's blocks also attend to the encoder's tokens."""
+    channels = MLP.spec(activation=Activation.RELU)
+    read = Block.spec(mixer=Attention.spec(heads=heads), channels=channels, residual=PostNorm.spec())
+    write = read.but(mixer=Attention.spec(heads=heads, pattern=Causal.spec()), cross=Attention.spec(heads=heads))
+    source = Stack.spec(embed=_tokens(length), blocks=[read] * depth, norm=NoNorm.spec(), head=Features.spec())
+    target = Stack.spec(embed=_tokens(length), blocks=[write] * depth, norm=NoNorm.spec(), head=Unembed.spec())
+    return EncoderDecoder.spec(dim=dim, encoder=source, decoder=target)
+
+
+def _tokens(length: int) -> Spec[TokenEmbed]:
+    return TokenEmbed.spec(position=LearnedPosition.spec(length=length))

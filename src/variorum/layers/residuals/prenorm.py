@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from variorum.core import Norm, Residual, Spec, Traits
+from variorum.core import Layout, Norm, Residual, Spec, Traits
 from variorum.core.traits import POINTWISE
 from variorum.layers.norms.layernorm import LayerNorm
 
@@ -21,5 +21,7 @@ class PreNorm(Residual):
         self.norm = norm.build(dim=dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "*any dim"], branch: Callable[[Tensor], Tensor]) -> Float[Tensor, "*any dim"]:
+    def forward(
+        self, x: Float[Tensor, "*tokens dim"], branch: Callable[[Tensor], Tensor], layout: Layout | None = None
+    ) -> Float[Tensor, "*tokens dim"]:
         return x + self.dropout(branch(self.norm(x)))

@@ -28,8 +28,8 @@ from variorum.layers.residuals.prenorm import PreNorm
 class Block(Layer, Streaming):
     """x <- residual(x, mixer); [x <- residual(x, cross with memory);] x <- residual(x, channels).
 
-    Vaswani et al. 2017, arXiv:1706.03762. ``residual`` says where the norm stands (PreNorm, PostNorm, ...). With
-    ``cross`` the layer attends to a memory between the two, and needs one.
+    Vaswani et al. 2017, arXiv:1706.03762. ``residual`` says where the norm stands (PreNorm, PostNorm, ...), for the
+    channels too unless ``channels_residual`` is given. With ``cross`` the layer attends to a memory between the two.
     """
 
     examples = (
@@ -46,6 +46,7 @@ class Block(Layer, Streaming):
         channels: Spec[Channel],
         norm: Spec[Norm] = LayerNorm.spec(),
         residual: Spec[Residual] = PreNorm.spec(),
+        channels_residual: Spec[Residual] | None = None,
         cross: Spec[Mixer] | None = None,
     ) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class Block(Layer, Streaming):
         self.cross = cross.build(dim=dim) if cross else None
         self.cross_residual = residual.build(dim=dim, norm=norm) if cross else None
         self.channels = channels.build(dim=dim)
-        self.channels_residual = residual.build(dim=dim, norm=norm)
+        self.channels_residual = (channels_residual or residual).build(dim=dim, norm=norm)
 
     @property
     def traits(self) -> Traits:
@@ -64,7 +65,7 @@ class Block(Layer, Streaming):
     def forward(
         self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
     ) -> Float[Tensor, "*tokens dim"]:
-        x = self.mixer_residual(x, lambda y: self.mixer(y, layout))
+        x = self.mixer_residual(x, lambda y: self.mixer(y, layout), layout)
         return self._finish(x, layout, memory)
 
     def start(self, batch: int) -> State:
@@ -79,13 +80,13 @@ class Block(Layer, Streaming):
             out, after[0] = streaming(self.mixer).advance(y, state, layout)
             return out
 
-        x = self.mixer_residual(x, mix)
+        x = self.mixer_residual(x, mix, layout)
         return self._finish(x, layout, memory), after[0]
 
     def _finish(self, x: Tensor, layout: Layout | None, memory: Memory | None) -> Tensor:
         if self.cross is not None and self.cross_residual is not None:
-            x = self.cross_residual(x, lambda y: self.cross(y, layout, memory))
-        return self.tap("residual", self.channels_residual(x, self.channels))
+            x = self.cross_residual(x, lambda y: self.cross(y, layout, memory), layout)
+        return self.tap("residual", self.channels_residual(x, self.channels, layout))
 
 
 def streaming(part: Mixer | Layer) -> Streaming:

@@ -1,0 +1,61 @@
+"""Which rows: the split into train, valid and test, and the rows of each training batch. Both depend on seeds alone."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from variorum.core import VariorumError
+
+SHARES = (0.6, 0.2, 0.2)
+"""Parts of the rows that train, valid and test get."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Row numbers, ascending, of the three parts of a data set."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+    def rows(self, name: str) -> np.ndarray:
+        """The rows of the part ``train``, ``valid`` or ``test``."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        if name not in parts:
+            raise VariorumError("split", expected="train, valid or test", found=repr(name), do="Use one of these.")
+        return parts[name]
+
+
+def stratified(strata: np.ndarray, seed: int) -> Parts:
+    """Split rows 60/20/20 within every stratum, at least one row of each stratum in each part.
+
+    strata: (rows,) integer stratum of each row; a stratum of fewer than 3 rows is the caller's error to report.
+    """
+    rng = np.random.default_rng([seed, 0x5917])
+    order = rng.permutation(len(strata))
+    order = order[np.argsort(strata[order], kind="stable")]
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+    for rows in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        held = [max(1, round(share * len(rows))) for share in SHARES[1:]]
+        cuts = np.split(rows, np.cumsum([len(rows) - sum(held), held[0]]))
+        for part, cut in zip(parts, cuts, strict=True):
+            part.append(cut)
+    return Parts(*(np.sort(np.concatenate(part)) for part in parts))
+
+
+def draw(rows: int, step: int, size: int, seed: int) -> np.ndarray:
+    """The numbers, of ``rows`` rows, that make the training batch of a step: a function of (seed, step) alone.
+
+    Rows come in an order shuffled anew for each pass, so that after ``rows`` draws every row was drawn once.
+    """
+    first, last = step * size, (step + 1) * size
+    passes = range(first // rows, (last - 1) // rows + 1)
+    stream = np.concatenate([_order(rows, seed, number) for number in passes])
+    start = first - passes[0] * rows
+    return stream[start : start + size]
+
+
+@lru_cache(maxsize=4)
+def _order(rows: int, seed: int, number: int) -> np.ndarray:
+    return np.random.default_rng([seed, number]).permutation(rows)

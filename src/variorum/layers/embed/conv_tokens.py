@@ -1,0 +1,55 @@
+"""Tokens by convolution and pooling instead of patches. Hassani et al. 2021, arXiv:2104.05704."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from variorum.core import Embed, Layout, Position, Spec, Traits
+from variorum.layers.grids import from_image
+from variorum.layers.positions.none import NoPosition
+
+
+class ConvTokens(Embed):
+    """``layers`` times MaxPool(3, 2, 1)(ReLU(conv(image))), each cell one token, then positions and dropout.
+
+    Hassani et al. 2021, arXiv:2104.05704 (CCT). image (batch, channels, height, width) -> (batch, H'*W', dim) with a
+    grid; the convolutions have no bias. hidden: channels between convolutions. Any image size if positions allow it;
+    ``height`` and ``width`` are those of the training images.
+    """
+
+    reads = "images"
+    traits: Traits = Traits(ragged=False)
+    examples = ({"kernel": 3, "layers": 2},)
+
+    def __init__(
+        self,
+        dim: int,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        kernel: int = 3,
+        layers: int = 1,
+        hidden: int = 64,
+        position: Spec[Position] = NoPosition.spec(),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [channels, *[hidden] * (layers - 1), dim]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight)
+        shrink = 2**layers
+        self.tokens = -(-height // shrink) * -(-width // shrink)
+        self.position = position.build(dim=dim, length=self.tokens)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch channels height width"], layout: Layout | None = None
+    ) -> tuple[Float[Tensor, "batch n dim"], Layout]:
+        for conv in self.convs:
+            inputs = F.max_pool2d(conv(inputs).relu(), 3, 2, 1)
+        x, layout = from_image(inputs)
+        return self.dropout(self.position(x, layout)), layout

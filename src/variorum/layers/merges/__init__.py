@@ -1,0 +1,1 @@
+"""Parts that make fewer, wider tokens between the stages of a pyramid."""

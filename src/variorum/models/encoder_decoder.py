@@ -1,0 +1,66 @@
+"""Two stacks: one reads the source, the other writes the target and attends to it. Vaswani et al. 2017."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from variorum.core import Layout, Memory, Skeleton, Spec, State, Streaming, Traits
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.heads.features import Features
+from variorum.layers.heads.unembed import Unembed
+from variorum.layers.mixers.attention import Attention
+from variorum.layers.patterns.causal import Causal
+from variorum.models.blocks.block import Block
+from variorum.models.stack import Stack
+from variorum.models.tying import tie
+
+_READ = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
+_WRITE = Block.spec(
+    mixer=Attention.spec(heads=2, pattern=Causal.spec()), cross=Attention.spec(heads=2), channels=MLP.spec()
+)
+
+
+class EncoderDecoder(Skeleton, Streaming):
+    """decoder(target, memory = encoder(source)). Vaswani et al. 2017, arXiv:1706.03762.
+
+    The encoder's head is ``Features``; the decoder's blocks have a ``cross`` mixer. The decoder streams if its blocks
+    do: ``memory = model.encode(source)``, then ``advance(target_piece, state, memory=memory)``.
+    """
+
+    examples = (
+        {
+            "encoder": Stack.spec(embed=TokenEmbed.spec(), blocks=[_READ], head=Features.spec()),
+            "decoder": Stack.spec(embed=TokenEmbed.spec(), blocks=[_WRITE], head=Unembed.spec()),
+        },
+    )
+
+    def __init__(
+        self, dim: int, *, encoder: Spec[Stack], decoder: Spec[Stack], tied: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder.build(dim=dim)
+        self.decoder = decoder.build(dim=dim)
+        tie(self, tied)
+
+    @property
+    def traits(self) -> Traits:
+        """The decoder's promises about the target."""
+        return self.decoder.traits.but(memory=True)
+
+    def forward(
+        self, source: Tensor, target: Tensor, source_layout: Layout | None = None, layout: Layout | None = None
+    ) -> Tensor:
+        return self.decoder(target, layout, self.encode(source, source_layout))
+
+    def encode(self, source: Tensor, layout: Layout | None = None) -> Memory:
+        """What the decoder attends to."""
+        return Memory(*self.encoder.hidden(source, layout))
+
+    def start(self, batch: int) -> State:
+        return self.decoder.start(batch)
+
+    def advance(
+        self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
+    ) -> tuple[Tensor, State]:
+        return self.decoder.advance(x, state, layout, memory)

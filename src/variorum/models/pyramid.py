@@ -1,0 +1,64 @@
+"""Stages of blocks on ever coarser grids with ever wider tokens. Liu et al. 2021, arXiv:2103.14030."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from variorum.core import Embed, Head, Layer, Layout, Merge, Norm, Skeleton, Spec, Traits, VariorumError
+from variorum.layers.norms.layernorm import LayerNorm
+
+
+class Pyramid(Skeleton):
+    """head(norm(stage_S(merge(... stage_1(embed(inputs)))))), the tokens of stage s ``dims[s]`` wide.
+
+    Blocks are numbered through all stages: ``blocks.0`` ... ``blocks.L-1``; ``merges.s`` stands before stage s + 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        dims: Sequence[int],
+        embed: Spec[Embed],
+        stages: Sequence[Sequence[Spec[Layer]]],
+        merge: Spec[Merge],
+        head: Spec[Head],
+        norm: Spec[Norm] = LayerNorm.spec(),
+    ) -> None:
+        super().__init__()
+        if not dims or len(dims) != len(stages):
+            raise VariorumError("Pyramid", expected="one width for each stage", found=f"{len(dims)} and {len(stages)}",
+                                do="Give dims and stages of one length.")  # fmt: skip
+        self.embed = embed.build(dim=dims[0])
+        widths = [dim for dim, blocks in zip(dims, stages, strict=True) for _ in blocks]
+        flat = [block for blocks in stages for block in blocks]
+        self.blocks = nn.ModuleList(block.build(dim=dim) for dim, block in zip(widths, flat, strict=True))
+        pairs = zip(dims, dims[1:], strict=False)
+        self.merges = nn.ModuleList(merge.build(source=source, dim=dim) for source, dim in pairs)
+        self.depths = [len(blocks) for blocks in stages]
+        self.norm = norm.build(dim=dims[-1])
+        self.head = head.build(dim=dims[-1])
+
+    @property
+    def traits(self) -> Traits:
+        """The promises of embed, blocks and head one after the other."""
+        traits = self.embed.traits
+        for part in (*self.blocks, self.head):
+            traits = traits.along(part.traits)
+        return traits.but(causal=False, streams=False, equivariant=False, ragged=False)
+
+    def forward(self, inputs: Tensor, layout: Layout | None = None) -> Tensor:
+        x, layout = self.features(inputs, layout)[-1]
+        return self.head(self.norm(x), layout)
+
+    def features(self, inputs: Tensor, layout: Layout | None = None) -> list[tuple[Tensor, Layout | None]]:
+        """The tokens after each stage, finest first, and how they lie."""
+        x, layout = self.embed(inputs, layout)
+        found, first = [], 0
+        for stage, depth in enumerate(self.depths):
+            if stage:
+                x, layout = self.merges[stage - 1](x, layout)
+            for block in self.blocks[first : first + depth]:
+                x = block(x, layout)
+            first += depth
+            found.append((x, layout))
+        return found
