@@ -1,12 +1,15 @@
 """Floor 0: the grammar (Spec, Part, Layout, State, registry, catalogue, errors). Imports torch and nothing of ours."""
 
 from variorum.core.catalogue import Entry, Row, entries, entry, find_entry, rows
-from variorum.core.errors import VariorumError
+from variorum.core.errors import VariorumError, nearest
 from variorum.core.hooks import listen, points
+from variorum.core.isolated import isolated
 from variorum.core.kinds import (
     Channel,
+    Conditioned,
     Embed,
     Head,
+    Input,
     Layer,
     Loss,
     Memory,
@@ -23,6 +26,7 @@ from variorum.core.kinds import (
     Skeleton,
     Streaming,
     TokenPart,
+    Tower,
 )
 from variorum.core.layout import Layout, each_pair, each_row, pack, pool_rows, unpack
 from variorum.core.part import Part
@@ -34,10 +38,12 @@ from variorum.core.traits import Growth, Traits
 __all__ = [
     "Change",
     "Channel",
+    "Conditioned",
     "Embed",
     "Entry",
     "Growth",
     "Head",
+    "Input",
     "Layer",
     "Layout",
     "Loss",
@@ -60,6 +66,7 @@ __all__ = [
     "State",
     "Streaming",
     "TokenPart",
+    "Tower",
     "Traits",
     "VariorumError",
     "diff",
@@ -69,7 +76,9 @@ __all__ = [
     "entry",
     "find",
     "find_entry",
+    "isolated",
     "listen",
+    "nearest",
     "pack",
     "points",
     "pool_rows",

@@ -1,7 +1,8 @@
 """The kinds of parts: what each is given and gives. ``*tokens`` is (batch, n), or (tokens,) with a packed layout."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -179,14 +180,49 @@ class Head(Part, abstract=True):
         """Tokens (*tokens, dim) -> answers."""
 
 
+class Input(NamedTuple):
+    """A raw input of a skeleton: the path in its Spec of the embed that reads it, such as ``encoder.embed``, and the
+    argument of ``forward`` that says how it lies; None where rows must be equal.
+
+    reads: the kind of input, if the skeleton reads it itself; ``embed`` is then the empty path, the skeleton's own.
+    """
+
+    embed: str
+    layout: str | None = "layout"
+    reads: str | None = None
+
+
 class Skeleton(Part, abstract=True):
-    """A whole model: how embeds, blocks and heads hang together. Its inputs are those of its embeds."""
+    """A whole model: how embeds, blocks and heads hang together.
+
+    ``inputs`` names the arguments of ``forward`` that are raw inputs. The one whose layout is ``layout`` is the main
+    one: the answers belong to its tokens, and it is the one that streams.
+    """
 
     kind: ClassVar[str] = "skeleton"
+    inputs: ClassVar[Mapping[str, Input]] = MappingProxyType({"inputs": Input("embed")})
 
     @abstractmethod
     def forward(self, *inputs: Any, **more: Any) -> Any:
         """Raw inputs -> answers."""
+
+
+class Conditioned(ABC):
+    """A streaming skeleton that reads its other inputs once, into a memory, before it goes through the main one."""
+
+    @abstractmethod
+    def encode(self, *inputs: Any, **more: Any) -> Memory:
+        """The raw inputs beside the main one, by their names in ``forward`` -> what ``advance`` is given as memory."""
+
+
+class Tower(Skeleton, abstract=True):
+    """A skeleton whose tokens, before its head, others can attend to or build on."""
+
+    @abstractmethod
+    def hidden(
+        self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
+    ) -> tuple[Tensor, Layout | None]:
+        """The tokens that the head is given, (*tokens, dim), and how they lie."""
 
 
 class Loss(NamedTuple):

@@ -1,7 +1,7 @@
 """Layout: how the tokens of a batch lie. Two forms: equal rows ``(batch, n, dim)``, or packed rows ``(tokens, dim)``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -38,6 +38,11 @@ class Layout:
     def but(self, **changes: Any) -> "Layout":
         """The same layout with some fields changed."""
         return replace(self, **changes)
+
+    def to(self, device: torch.device | str) -> "Layout":
+        """The same layout with its tensors on a device."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return self.but(**{name: value.to(device) for name, value in tensors.items()})
 
     @property
     def packed(self) -> bool:

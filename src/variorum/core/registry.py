@@ -85,15 +85,23 @@ def discover() -> None:
     with _discovery:
         if _discovered:
             return
-        _discovered = True
-        for room in ROOMS:
-            if importlib.util.find_spec(f"variorum.{room}") is None:
-                continue
-            package = importlib.import_module(f"variorum.{room}")
-            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-                importlib.import_module(module.name)
-        for plugin in entry_points(group=PLUGINS):
-            plugin.load()
+        _discovered = True  # before, for a module that is imported here may ask the registry in turn
+        try:
+            _import_all()
+        except BaseException:
+            _discovered = False  # half a registry must not pass for a whole one at the next call
+            raise
+
+
+def _import_all() -> None:
+    for room in ROOMS:
+        if importlib.util.find_spec(f"variorum.{room}") is None:
+            continue
+        package = importlib.import_module(f"variorum.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for plugin in entry_points(group=PLUGINS):
+        plugin.load()
 
 
 @cache

@@ -104,7 +104,8 @@ class Spec(Generic[T_co]):
     # -- building --------------------------------------------------------------------------------------------------
     def build(self, **offered: Any) -> T_co:
         """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for, and None (not
-        known), is ignored."""
+        known), is ignored.
+        """
         given = {name: offered[name] for name in self.open if offered.get(name) is not None}
         spec = self.but(**given) if given else self
         if spec.open:

@@ -1,5 +1,6 @@
 """What a part promises. The contract suite holds every part to what it declares here."""
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,19 +20,29 @@ class Traits:
 
     causal: output t depends on inputs 0..t only.      streams: has ``start``/``advance`` that equal ``forward``.
     ragged: takes packed rows of uneven length.        memory: may attend to a memory given beside ``x``.
+    alone: works without a memory.                     exports: goes through torch.export and ONNX.
     equivariant: permuting a row's tokens permutes the output likewise.
     grid: number of grid dimensions it needs (2: images; 0: none).
-    growth: of FLOPs with the row length.              exports: goes through torch.export and ONNX.
+    coords: number of coordinates that each token needs in ``layout.coords`` (0: none).
+    length: the only row length it takes (0: any).     multiple: row lengths, or grid sides, are multiples of this.
+    growth: of FLOPs with the row length.
+    batchwise: in training, answers to a row depend on the other rows of its batch (what holds such a part need not say
+    so again).
     """
 
     causal: bool = False
     streams: bool = False
     ragged: bool = True
     memory: bool = False
+    alone: bool = True
     equivariant: bool = False
     grid: int = 0
+    coords: int = 0
+    length: int = 0
+    multiple: int = 1
     growth: Growth = Growth.LINEAR
     exports: bool = True
+    batchwise: bool = False
 
     def but(self, **changes: object) -> "Traits":
         """The same promises with some changed."""
@@ -45,10 +56,15 @@ class Traits:
             streams=self.streams and other.streams,
             ragged=self.ragged and other.ragged,
             memory=self.memory or other.memory,
+            alone=self.alone and other.alone,
             equivariant=self.equivariant and other.equivariant,
             grid=max(self.grid, other.grid),
+            coords=max(self.coords, other.coords),
+            length=max(self.length, other.length),
+            multiple=math.lcm(self.multiple, other.multiple),
             growth=max(self.growth, other.growth, key=order.index),
             exports=self.exports and other.exports,
+            batchwise=self.batchwise or other.batchwise,
         )
 
 

@@ -59,7 +59,9 @@ def _check_fields(text: str, path: Path) -> tuple[str, list[str]]:
     """The separator, and notes on short rows; long rows and a header that is data raise VariorumError."""
     first = text.lstrip("\r\n").split("\n", 1)[0]
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    separator = usual if usual in first else max(SEPARATORS, key=first.count) if any(s in first for s in SEPARATORS) else usual
+    separator = (
+        usual if usual in first else max(SEPARATORS, key=first.count) if any(s in first for s in SEPARATORS) else usual
+    )
     notes = [] if separator == usual else [f"Fields are separated by {separator!r} rather than {usual!r}."]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
@@ -73,15 +75,21 @@ def _check_fields(text: str, path: Path) -> tuple[str, list[str]]:
                 header = fields
                 _check_header(header, path.name)
             elif len(fields) > len(header):
-                raise VariorumError(f"{path.name} line {reader.line_num}", expected=f"{len(header)} fields, as in the header",
-                                    found=f"{len(fields)}", do="Quote fields that hold the separator, or mend the line.")  # fmt: skip
+                raise VariorumError(
+                    f"{path.name} line {reader.line_num}",
+                    expected=f"{len(header)} fields, as in the header",
+                    found=f"{len(fields)}",
+                    do="Quote fields that hold the separator, or mend the line.",
+                )
             elif len(fields) < len(header):
                 short.append(reader.line_num)
     except csv.Error as error:
         raise VariorumError(f"{path.name} line {reader.line_num}", expected="fields of a table", found=str(error),
                             do="Mend the line.") from None  # fmt: skip
     if short:
-        notes.append(f"{len(short)} rows have fewer fields than the header (first: line {short[0]}): the rest is missing.")
+        notes.append(
+            f"{len(short)} rows have fewer fields than the header (first: line {short[0]}): the rest is missing."
+        )
     return separator, notes
 
 
@@ -104,5 +112,9 @@ def _number(text: str) -> bool:
 def _check_names(names: list[str], subject: str) -> None:
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
-        raise VariorumError(f"{subject} header", expected="every column named once", found=f"{', '.join(map(repr, repeated))} repeated",
-                            do="Rename or remove the columns.")  # fmt: skip
+        raise VariorumError(
+            f"{subject} header",
+            expected="every column named once",
+            found=f"{', '.join(map(repr, repeated))} repeated",
+            do="Rename or remove the columns.",
+        )

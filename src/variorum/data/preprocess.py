@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import Tensor
+
 from variorum.core import Registered
 
 if TYPE_CHECKING:
@@ -20,8 +22,21 @@ class Preprocess(Registered, abstract=True):
     reads: ClassVar[str]
 
     @abstractmethod
+    def open(self, rows: Any) -> Any:
+        """What the user gives (a path, a frame, arrays, a list) as rows in memory; VariorumError for anything else."""
+
+    @abstractmethod
     def batches(self, rows: Any, size: int) -> Iterator[dict[str, Any]]:
-        """The keyword arguments of a model's forward for the user's rows, up to ``size`` rows at a time, in order."""
+        """The keyword arguments of a model's forward for opened rows, up to ``size`` rows at a time, in order."""
+
+    @property
+    @abstractmethod
+    def axes(self) -> dict[str, dict[int, str]]:
+        """For each of those arguments that is a tensor: the dimensions whose size is free, and what they count."""
+
+    @abstractmethod
+    def sample(self, rows: int, length: int) -> dict[str, Tensor]:
+        """Arguments of some made-up rows, the same each time; ``length`` is that of rows that may be of any."""
 
     @abstractmethod
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":

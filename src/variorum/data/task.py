@@ -32,9 +32,11 @@ class Task(Registered, abstract=True):
     kind: ClassVar[str] = "task"
     reads: ClassVar[str]
     synthetic: ClassVar[bool] = False
-    metric: ClassVar[str]
+    metric: str
     """Name of the score, e.g. accuracy."""
-    higher_is_better: ClassVar[bool] = True
+    higher_is_better: bool = True
+    notes: tuple[str, ...] = ()
+    """A sentence for each thing that was detected, repaired or left out when the data were read."""
 
     @property
     @abstractmethod

@@ -1,10 +1,11 @@
 """Two stacks: one reads the source, the other writes the target and attends to it. Vaswani et al. 2017."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
-from variorum.core import Layout, Memory, Skeleton, Spec, State, Streaming, Traits
+from variorum.core import Conditioned, Input, Layout, Memory, Skeleton, Spec, State, Streaming, Tower, Traits
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.tokens import TokenEmbed
 from variorum.layers.heads.features import Features
@@ -21,13 +22,17 @@ _WRITE = Block.spec(
 )
 
 
-class EncoderDecoder(Skeleton, Streaming):
+class EncoderDecoder(Skeleton, Streaming, Conditioned):
     """decoder(target, memory = encoder(source)). Vaswani et al. 2017, arXiv:1706.03762.
 
-    The encoder's head is ``Features``; the decoder's blocks have a ``cross`` mixer. The decoder streams if its blocks
+    The encoder's own head is not used (``Features``); the decoder's blocks have a ``cross`` mixer. The decoder streams if its blocks
     do: ``memory = model.encode(source)``, then ``advance(target_piece, state, memory=memory)``.
     """
 
+    inputs: ClassVar[Mapping[str, Input]] = {
+        "source": Input("encoder.embed", "source_layout"),
+        "target": Input("decoder.embed"),
+    }
     examples = (
         {
             "encoder": Stack.spec(embed=TokenEmbed.spec(), blocks=[_READ], head=Features.spec()),
@@ -36,7 +41,7 @@ class EncoderDecoder(Skeleton, Streaming):
     )
 
     def __init__(
-        self, dim: int, *, encoder: Spec[Stack], decoder: Spec[Stack], tied: Sequence[tuple[str, str]] = ()
+        self, dim: int, *, encoder: Spec[Tower], decoder: Spec[Stack], tied: Sequence[tuple[str, str]] = ()
     ) -> None:
         super().__init__()
         self.encoder = encoder.build(dim=dim)
@@ -46,16 +51,16 @@ class EncoderDecoder(Skeleton, Streaming):
     @property
     def traits(self) -> Traits:
         """The decoder's promises about the target."""
-        return self.decoder.traits.but(memory=True)
+        return self.decoder.traits.but(memory=False, alone=True)
 
     def forward(
         self, source: Tensor, target: Tensor, source_layout: Layout | None = None, layout: Layout | None = None
     ) -> Tensor:
         return self.decoder(target, layout, self.encode(source, source_layout))
 
-    def encode(self, source: Tensor, layout: Layout | None = None) -> Memory:
+    def encode(self, source: Tensor, source_layout: Layout | None = None) -> Memory:
         """What the decoder attends to."""
-        return Memory(*self.encoder.hidden(source, layout))
+        return Memory(*self.encoder.hidden(source, source_layout))
 
     def start(self, batch: int) -> State:
         return self.decoder.start(batch)

@@ -4,15 +4,32 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from variorum.core import Embed, Head, Layer, Layout, Merge, Norm, Skeleton, Spec, Traits, VariorumError
+from variorum.core import Embed, Head, Layer, Layout, Memory, Merge, Norm, Spec, Tower, Traits, VariorumError
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.embed.patches import Patches
+from variorum.layers.heads.classifier import Classifier
+from variorum.layers.merges.conv import ConvMerge
+from variorum.layers.mixers.attention import Attention
 from variorum.layers.norms.layernorm import LayerNorm
+from variorum.models.blocks.block import Block
 
+_BLOCK = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
 
-class Pyramid(Skeleton):
+class Pyramid(Tower):
     """head(norm(stage_S(merge(... stage_1(embed(inputs)))))), the tokens of stage s ``dims[s]`` wide.
 
     Blocks are numbered through all stages: ``blocks.0`` ... ``blocks.L-1``; ``merges.s`` stands before stage s + 1.
     """
+
+    examples = (
+        {
+            "dims": [8, 16],
+            "embed": Patches.spec(patch=2),
+            "stages": [[_BLOCK], [_BLOCK]],
+            "merges": [ConvMerge.spec()],
+            "head": Classifier.spec(),
+        },
+    )
 
     def __init__(
         self,
@@ -20,20 +37,21 @@ class Pyramid(Skeleton):
         dims: Sequence[int],
         embed: Spec[Embed],
         stages: Sequence[Sequence[Spec[Layer]]],
-        merge: Spec[Merge],
+        merges: Sequence[Spec[Merge]],
         head: Spec[Head],
         norm: Spec[Norm] = LayerNorm.spec(),
     ) -> None:
         super().__init__()
-        if not dims or len(dims) != len(stages):
-            raise VariorumError("Pyramid", expected="one width for each stage", found=f"{len(dims)} and {len(stages)}",
-                                do="Give dims and stages of one length.")  # fmt: skip
+        if not dims or not len(dims) == len(stages) == len(merges) + 1:
+            raise VariorumError("Pyramid", expected="a width for each stage and a merge between any two",
+                                found=f"{len(dims)} widths, {len(stages)} stages, {len(merges)} merges",
+                                do="Give dims and stages of one length, merges of one less.")  # fmt: skip
         self.embed = embed.build(dim=dims[0])
         widths = [dim for dim, blocks in zip(dims, stages, strict=True) for _ in blocks]
         flat = [block for blocks in stages for block in blocks]
         self.blocks = nn.ModuleList(block.build(dim=dim) for dim, block in zip(widths, flat, strict=True))
-        pairs = zip(dims, dims[1:], strict=False)
-        self.merges = nn.ModuleList(merge.build(source=source, dim=dim) for source, dim in pairs)
+        steps = zip(merges, dims, dims[1:], strict=False)
+        self.merges = nn.ModuleList(merge.build(source=source, dim=dim) for merge, source, dim in steps)
         self.depths = [len(blocks) for blocks in stages]
         self.norm = norm.build(dim=dims[-1])
         self.head = head.build(dim=dims[-1])
@@ -46,9 +64,15 @@ class Pyramid(Skeleton):
             traits = traits.along(part.traits)
         return traits.but(causal=False, streams=False, equivariant=False, ragged=False)
 
-    def forward(self, inputs: Tensor, layout: Layout | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
+        x, layout = self.hidden(inputs, layout, memory)
+        return self.head(x, layout)
+
+    def hidden(
+        self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
+    ) -> tuple[Tensor, Layout | None]:
         x, layout = self.features(inputs, layout)[-1]
-        return self.head(self.norm(x), layout)
+        return self.norm(x), layout
 
     def features(self, inputs: Tensor, layout: Layout | None = None) -> list[tuple[Tensor, Layout | None]]:
         """The tokens after each stage, finest first, and how they lie."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from variorum.core import Embed, Head, Layer, Layout, Memory, Norm, Skeleton, Spec, State, Streaming, Traits
+from variorum.core import Embed, Head, Layer, Layout, Memory, Norm, Spec, State, Streaming, Tower, Traits
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.tokens import TokenEmbed
 from variorum.layers.heads.classifier import Classifier
@@ -23,7 +23,7 @@ _BOTH = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
 _EMBED = TokenEmbed.spec(position=LearnedPosition.spec(length=64))
 
 
-class Stack(Skeleton, Streaming):
+class Stack(Tower, Streaming):
     """head(norm(block_L(... block_1(embed(inputs))))).
 
     Blocks with a cross mixer attend to ``memory``.
@@ -68,7 +68,6 @@ class Stack(Skeleton, Streaming):
     def hidden(
         self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, Layout | None]:
-        """The tokens that the head is given, (*tokens, dim), and how they lie."""
         x, layout = self.embed(inputs, layout)
         for block in self.blocks:
             x = block(x, layout, memory)

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Integer
 
 from variorum.core.errors import VariorumError
-from variorum.explain.formal.attention import bidirectional, mh_attention, unidirectional
+from variorum.explain.formal.attention import mh_attention
 from variorum.explain.formal.embedding import positional_embedding, token_embedding, unembedding
 from variorum.explain.formal.formula import algorithm
+from variorum.explain.formal.masks import bidirectional, unidirectional
 from variorum.explain.formal.nonlinearities import gelu, relu
 from variorum.explain.formal.normalization import layer_norm
 from variorum.explain.formal.parameters import DTheta, EDTheta, ETheta
-from variorum.explain.formal.shapes import Array, Below, Real
+from variorum.explain.formal.shapes import Array, Below, Index, Real
 
 Nonlinearity = Callable[[Array], Array]
 
@@ -31,9 +31,7 @@ def columns(vectors: Iterable[Array]) -> Array:
 
 def embedded(x: Array, *, W_e: Array, W_p: Array) -> Array:
     """[e_1, ..., e_l] with e_t = W_e[:, x[t]] + W_p[:, t]."""
-    return columns(
-        token_embedding(int(x[t]), W_e=W_e) + positional_embedding(t, W_p=W_p) for t in range(len(x))
-    )
+    return columns(token_embedding(int(x[t]), W_e=W_e) + positional_embedding(t, W_p=W_p) for t in range(len(x)))
 
 
 def normalized(X: Array, *, gamma: Array, beta: Array, eps: float) -> Array:
@@ -48,9 +46,9 @@ def distributions(X: Array, *, W_u: Array) -> Array:
 
 @algorithm(8, title="P ← EDTransformer(z, x | θ)")
 def ed_transformer(
-    z: Annotated[Integer[Array, "l_z"], Below("N_V")],
+    z: Annotated[Index[Array, "l_z"], Below("N_V")],
     *,
-    x: Annotated[Integer[Array, "l_x"], Below("N_V")],
+    x: Annotated[Index[Array, "l_x"], Below("N_V")],
     theta: EDTheta,
     nonlinearity: Nonlinearity = relu,
     eps: float = 0.0,
@@ -90,7 +88,7 @@ def ed_transformer(
 
 @algorithm(9, title="P ← ETransformer(x | θ)")
 def e_transformer(
-    x: Annotated[Integer[Array, "l"], Below("N_V")],
+    x: Annotated[Index[Array, "l"], Below("N_V")],
     *,
     theta: ETheta,
     nonlinearity: Nonlinearity = gelu,
@@ -108,12 +106,12 @@ def e_transformer(
         X = GELU(W_f X + b_f 1^T)                                      then layer_norm(γ, β)
         P = softmax(W_u X)
     """
-    l = len(x)  # noqa: E741 (the paper's letter)
+    length = len(x)
     X = embedded(x, W_e=theta.W_e, W_p=theta.W_p)
     if theta.gamma_0 is not None and theta.beta_0 is not None:
         X = normalized(X, gamma=theta.gamma_0, beta=theta.beta_0, eps=eps)
     for layer in theta.layers:
-        X = X + mh_attention(X, Z=X, W=layer.W, mask=bidirectional(l, l_x=l))
+        X = X + mh_attention(X, Z=X, W=layer.W, mask=bidirectional(length, l_x=length))
         X = normalized(X, gamma=layer.gamma_1, beta=layer.beta_1, eps=eps)
         X = X + layer.W_mlp2 @ nonlinearity(layer.W_mlp1 @ X + layer.b_mlp1[:, None]) + layer.b_mlp2[:, None]
         X = normalized(X, gamma=layer.gamma_2, beta=layer.beta_2, eps=eps)
@@ -124,7 +122,7 @@ def e_transformer(
 
 @algorithm(10, title="P ← DTransformer(x | θ)")
 def d_transformer(
-    x: Annotated[Integer[Array, "l"], Below("N_V")],
+    x: Annotated[Index[Array, "l"], Below("N_V")],
     *,
     theta: DTheta,
     nonlinearity: Nonlinearity = gelu,
@@ -144,11 +142,11 @@ def d_transformer(
         X = layer_norm(X | γ, β)  column by column
         P = softmax(W_u X)
     """
-    l = len(x)  # noqa: E741 (the paper's letter)
+    length = len(x)
     X = embedded(x, W_e=theta.W_e, W_p=theta.W_p)
     for layer in theta.layers:
         X_ = normalized(X, gamma=layer.gamma_1, beta=layer.beta_1, eps=eps)
-        X = X + mh_attention(X_, Z=X_, W=layer.W, mask=unidirectional(l))
+        X = X + mh_attention(X_, Z=X_, W=layer.W, mask=unidirectional(length))
         X_ = normalized(X, gamma=layer.gamma_2, beta=layer.beta_2, eps=eps)
         X = X + layer.W_mlp2 @ nonlinearity(layer.W_mlp1 @ X_ + layer.b_mlp1[:, None]) + layer.b_mlp2[:, None]
     X = normalized(X, gamma=theta.gamma, beta=theta.beta, eps=eps)

@@ -3,23 +3,12 @@
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool
 
-from variorum.core.errors import VariorumError
 from variorum.explain.formal.formula import algorithm
+from variorum.explain.formal.masks import require_sight
 from variorum.explain.formal.nonlinearities import softmax
 from variorum.explain.formal.parameters import Head, MultiHead
-from variorum.explain.formal.shapes import Array, Real
-
-
-def bidirectional(l_z: int, *, l_x: int) -> Array:
-    """Mask[t_z, t_x] = 1: every query sees the whole context."""
-    return np.ones((l_z, l_x), dtype=bool)
-
-
-def unidirectional(l: int) -> Array:  # noqa: E741 (the paper's letter)
-    """Mask[t_z, t_x] = [[t_z <= t_x]]: a query sees itself and what precedes it."""
-    return np.array([[t_z <= t_x for t_x in range(l)] for t_z in range(l)])
+from variorum.explain.formal.shapes import Array, Bit, Real
 
 
 @algorithm(3, title="Basic single-query attention")
@@ -36,6 +25,8 @@ def single_query_attention(
         v_t = W_v e_t + b_v                                                    for every t
         α_t = exp(q^T k_t / sqrt(d_attn)) / sum_u exp(q^T k_u / sqrt(d_attn))  for every t
         ṽ   = sum_t α_t v_t
+
+    q, k_t and v_t are the query, the keys and the values; the α_t are a distribution over the context.
     """
     d_attn, T = len(W_qkv.b_q), context.shape[1]
     q = W_qkv.W_q @ e + W_qkv.b_q
@@ -51,7 +42,7 @@ def attention(
     *,
     Z: Real[Array, "d_z l_z"],
     W_qkv: Head,
-    mask: Bool[Array, "l_z l_x"],
+    mask: Bit[Array, "l_z l_x"],
 ) -> Real[Array, "d_out l_x"]:
     """One head: every token of X takes from the tokens of Z that its column of the mask shows. Z = X is self-attention.
 
@@ -64,10 +55,7 @@ def attention(
 
     A column of the mask that shows nothing raises :class:`~variorum.core.errors.VariorumError` (it would be 0/0).
     """
-    blind = np.flatnonzero(~mask.any(axis=0))
-    if blind.size:
-        raise VariorumError("mask of attention", expected="a 1 in every column", found=f"none in column {blind[0]}",
-                            do="Let every token see at least one token, itself for instance.")  # fmt: skip
+    require_sight(mask)
     d_attn = len(W_qkv.b_q)
     Q = W_qkv.W_q @ X + W_qkv.b_q[:, None]
     K = W_qkv.W_k @ Z + W_qkv.b_k[:, None]
@@ -83,13 +71,15 @@ def mh_attention(
     *,
     Z: Real[Array, "d_z l_z"],
     W: MultiHead,
-    mask: Bool[Array, "l_z l_x"],
+    mask: Bit[Array, "l_z l_x"],
 ) -> Real[Array, "d_out l_x"]:
     """All heads side by side, joined by one matrix.
 
         Y^h = Attention(X, Z | W_qkv^h, Mask)      for every head h
         Y   = [Y^1; Y^2; ...; Y^H]
         Ṽ   = W_o Y + b_o 1^T
+
+    The heads see the same X, Z and mask, each through parameters of its own.
     """
     Y = np.concatenate([attention(X, Z=Z, W_qkv=W_qkv, mask=mask) for W_qkv in W.W_qkv], axis=0)
     return W.W_o @ Y + W.b_o[:, None]

@@ -68,10 +68,10 @@ class Binding:
         self._products.clear()
         self._bounds.clear()
 
-    def _array(self, path: str, *, dims: tuple[str, ...], dtypes: tuple[str, ...], value: Any) -> None:
-        if not isinstance(value, np.ndarray) or value.dtype.name not in dtypes:
-            kind = value.dtype.name if isinstance(value, np.ndarray) else type(value).__name__
-            raise self._error(path, expected=f"a numpy array of {' or '.join(dtypes)}", found=kind)
+    def _array(self, path: str, *, dims: tuple[str, ...], dtypes: frozenset[np.dtype], value: Any) -> None:
+        if not isinstance(value, np.ndarray) or value.dtype not in dtypes:
+            kind = str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+            raise self._error(path, expected=f"a numpy array of {' or '.join(sorted(map(str, dtypes)))}", found=kind)
         if value.ndim != len(dims):
             raise self._error(path, expected=f"{len(dims)} axes ({', '.join(dims)})", found=f"shape {value.shape}")
         for axis, (name, found) in enumerate(zip(dims, value.shape, strict=True)):

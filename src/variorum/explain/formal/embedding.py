@@ -12,6 +12,8 @@ def token_embedding(v: Annotated[int, Below("N_V")], *, W_e: Real[Array, "d_e N_
     """The vector of a token.
 
         e = W_e[:, v]
+
+    W_e has a column for every token of the vocabulary.
     """
     return W_e[:, v]
 
@@ -21,6 +23,8 @@ def positional_embedding(t: Annotated[int, Below("l_max")], *, W_p: Real[Array, 
     """The vector of a position, learned like that of a token.
 
         e_p = W_p[:, t]
+
+    W_p has a column for every position up to l_max. Fixed (sinusoidal) positions are a W_p that is not trained.
     """
     return W_p[:, t]
 
@@ -30,5 +34,7 @@ def unembedding(e: Real[Array, "d_e"], *, W_u: Real[Array, "N_V d_e"]) -> Real[A
     """The distribution over the vocabulary that a vector stands for.
 
         p = softmax(W_u e)
+
+    W_u is a matrix of its own; a model that ties its embeddings has W_u = W_e^T.
     """
     return softmax(W_u @ e)

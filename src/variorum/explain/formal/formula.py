@@ -25,9 +25,8 @@ class Formula(Generic[P, R]):
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        given = self.signature.bind(*args, **kwargs)
         binding = Binding(self.title)
-        for name, value in given.arguments.items():
+        for name, value in (*zip(self.takes, args, strict=False), *kwargs.items()):
             binding.hold(name, shape=self.takes[name], value=value)
         binding.settle()
         result = self.function(*args, **kwargs)

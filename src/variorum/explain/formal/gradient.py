@@ -1,8 +1,8 @@
 """The gradient of a loss by the complex step, and a step of gradient descent.
 
-For a loss that is analytic around real parameters, Im loss(θ + i h e_j) / h = ∂loss/∂θ_j + O(h^2). Nothing is subtracted,
-so h = 1e-30 loses no digits: the derivative is exact to rounding, at one forward pass a parameter. Squire and Trapp 1998,
-"Using complex variables to estimate derivatives of real functions", SIAM Review 40(1).
+For a loss that is analytic around real parameters, Im loss(θ + i h e_j) / h = ∂loss/∂θ_j + O(h^2). Nothing is
+subtracted, so h = 1e-30 loses no digits: the derivative is exact to rounding, at one forward pass a parameter.
+Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions", SIAM Review 40(1).
 """
 
 import dataclasses

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Integer
 
 from variorum.core.errors import VariorumError
 from variorum.explain.formal.architectures import d_transformer, ed_transformer
 from variorum.explain.formal.formula import algorithm
 from variorum.explain.formal.nonlinearities import softmax
 from variorum.explain.formal.parameters import DTheta, EDTheta
-from variorum.explain.formal.shapes import Array, Below, Size
+from variorum.explain.formal.shapes import Array, Below, Index, Size
 
 Transformer = Callable[..., Array]
 
@@ -19,22 +18,26 @@ Transformer = Callable[..., Array]
 def tempered(p: Array, *, tau: float) -> Array:
     """q ∝ p^(1/τ), computed as softmax(log p / τ) so that a small τ does not underflow. τ <= 0 raises VariorumError."""
     if tau <= 0:
-        raise VariorumError("temperature tau", expected="a number above 0", found=str(tau),
-                            do="Take a small tau, such as 1e-6, for the most likely token.")  # fmt: skip
+        raise VariorumError(
+            "temperature tau",
+            expected="a number above 0",
+            found=str(tau),
+            do="Take a small tau, such as 1e-6, for the most likely token.",
+        )
     with np.errstate(divide="ignore"):  # log 0 = -∞ is meant: a token of probability 0 keeps it
         return softmax(np.log(p) / tau)
 
 
 @algorithm(14, title="y ← DInference(x, θ̂)")
 def d_inference(
-    x: Annotated[Integer[Array, "l"], Below("N_V")],
+    x: Annotated[Index[Array, "l"], Below("N_V")],
     *,
     theta: DTheta,
     l_gen: Annotated[int, Size("l_gen")],
     tau: float,
     rng: np.random.Generator,
     transformer: Transformer = d_transformer,
-) -> Annotated[Integer[Array, "l_gen"], Below("N_V")]:
+) -> Annotated[Index[Array, "l_gen"], Below("N_V")]:
     """Continues a prompt by l_gen tokens, sampled one after the other at temperature τ. For i = 1, ..., l_gen:
 
         P = DTransformer(x | θ̂)
@@ -44,18 +47,18 @@ def d_inference(
 
     and gives back x[l + 1..l + l_gen]. One number of ``rng`` is drawn a token.
     """
-    l = len(x)  # noqa: E741 (the paper's letter)
+    length = len(x)
     for i in range(1, l_gen + 1):
         P = transformer(x, theta=theta)
-        p = P[:, (l + i - 1) - 1]
+        p = P[:, (length + i - 1) - 1]
         y = rng.choice(len(p), p=tempered(p, tau=tau))
         x = np.append(x, y)
-    return x[l : l + l_gen]
+    return x[length : length + l_gen]
 
 
 @algorithm(15, title="x̂ ← EDInference(z, θ̂)")
 def ed_inference(
-    z: Annotated[Integer[Array, "l_z"], Below("N_V")],
+    z: Annotated[Index[Array, "l_z"], Below("N_V")],
     *,
     theta: EDTheta,
     tau: float,
@@ -63,7 +66,7 @@ def ed_inference(
     eos_token: Annotated[int, Below("N_V")],
     rng: np.random.Generator,
     transformer: Transformer = ed_transformer,
-) -> Annotated[Integer[Array, "_"], Below("N_V")]:
+) -> Annotated[Index[Array, "_"], Below("N_V")]:
     """Answers a sequence with a sequence, from bos_token until eos_token is sampled. x̂ = [bos_token], then repeatedly:
 
         P = EDTransformer(z, x̂ | θ̂)

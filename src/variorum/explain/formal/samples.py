@@ -1,4 +1,4 @@
-"""Random arguments of the declared shapes: what the checks feed an algorithm, and any parameters in the papers' form."""
+"""Random arguments of the declared shapes: what the checks feed an algorithm, and parameters in the papers' form."""
 
 import dataclasses
 import inspect
@@ -8,7 +8,7 @@ import numpy as np
 
 from variorum.core.errors import VariorumError
 from variorum.explain.formal.formula import Formula
-from variorum.explain.formal.shapes import Each, Entries, Many, Maybe, Number, Other, Record, Shape, parse
+from variorum.explain.formal.shapes import BIT, Each, Entries, Many, Maybe, Number, Other, Record, Shape, parse
 
 
 class Sampler:
@@ -53,7 +53,7 @@ class Sampler:
 
     def _array(self, shape: Entries) -> np.ndarray:
         sizes = tuple(self.size(dim) for dim in shape.dims)
-        if "bool" in shape.dtypes:
+        if BIT in shape.dtypes:
             mask = self.rng.random(sizes) < 0.5
             mask[0] = True
             return mask

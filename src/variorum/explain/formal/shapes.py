@@ -1,8 +1,8 @@
 """Declared shapes: the annotation of an argument, a result or a parameter record, read into a small tree.
 
-An array of R^{d_e x N_V} is annotated ``Real[Array, "d_e N_V"]``, a token ``Annotated[int, Below("N_V")]``, the heads of
-an attention ``Annotated[tuple[Head, ...], Size("H")]``. A record (a dataclass of arrays) may be used under other names of
-its sizes: ``Annotated[Head, {"d_out": "d_mid"}]``.
+An array of R^(d_e x N_V) is annotated ``Real[Array, "d_e N_V"]``, a token ``Annotated[int, Below("N_V")]``, the heads
+of an attention ``Annotated[tuple[Head, ...], Size("H")]``. A record (a dataclass of arrays) may be used under other
+names of its sizes: ``Annotated[Head, {"d_out": "d_mid"}]``.
 """
 
 import dataclasses
@@ -10,18 +10,31 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import AbstractArray, AbstractDtype
 
 Array = np.ndarray
+BIT = np.dtype(bool)
 
 
 class Real(AbstractDtype):
     """A float64 array. A complex128 one passes too, so that a derivative can be taken by the complex step."""
 
-    dtypes = ["float64", "complex128"]
+    dtypes: ClassVar = ["float64", "complex128"]
+
+
+class Index(AbstractDtype):
+    """An integer array, of tokens for instance."""
+
+    dtypes: ClassVar = ["int64", "int32"]
+
+
+class Bit(AbstractDtype):
+    """An array of truth values, a mask for instance."""
+
+    dtypes: ClassVar = ["bool"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,16 @@ class Size:
 
 @dataclass(frozen=True)
 class Entries:
-    """An array: its sizes by name (``"H*d_mid"`` is a product, ``"_"`` any size), its dtypes, and the bound of an index."""
+    """An array: its sizes by name (``"H*d_mid"`` is a product, ``"_"`` any size), its dtypes, the bound of an index."""
 
     dims: tuple[str, ...]
-    dtypes: tuple[str, ...]
+    dtypes: frozenset[np.dtype]
     below: str | None
 
     def __str__(self) -> str:
-        sizes = " × ".join(self.dims).replace("*", "·").replace("_ ", "· ")
-        if self.below:
-            return f"[{self.below}]^{{{sizes}}}"
-        return f"{'{0,1}' if 'bool' in self.dtypes else 'R'}^{{{sizes}}}"
+        sizes = " × ".join("any" if dim == "_" else dim.replace("*", "·") for dim in self.dims)
+        entries = f"[{self.below}]" if self.below else "{0, 1}" if BIT in self.dtypes else "R"
+        return f"{entries}^({sizes})"
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def parse(annotation: Any, *, rename: Callable[[str], str] = lambda name: name) 
         return Number(annotation, below, size)
     if isinstance(annotation, type) and issubclass(annotation, AbstractArray):
         dims = tuple("*".join(map(rename, dim.split("*"))) for dim in annotation.dim_str.split())
-        return Entries(dims, tuple(annotation.dtypes), below)
+        return Entries(dims, frozenset(map(np.dtype, annotation.dtypes)), below)
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         hints = typing.get_type_hints(annotation, include_extras=True)
         return Record(annotation, {name: parse(hint, rename=rename) for name, hint in hints.items()})

@@ -1,23 +1,22 @@
 """Algorithms 11, 12 and 13 of Phuong and Hutter 2022 (arXiv:2207.09238): training by stochastic gradient descent.
 
-``transformer`` is the forward pass to train, by default as printed; give a ``functools.partial`` of it to choose another
-nonlinearity or eps. The gradient is exact (see :mod:`variorum.explain.formal.gradient`) and costs one forward pass a
-parameter: these are for models of some hundred parameters.
+``transformer`` is the forward pass to train, by default as printed; give a ``functools.partial`` of it to choose
+another nonlinearity or eps. The gradient is exact (see :mod:`variorum.explain.formal.gradient`) and costs one forward
+pass a parameter: these are for models of some hundred parameters.
 """
 
 from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Integer
 
 from variorum.explain.formal.architectures import d_transformer, e_transformer, ed_transformer
 from variorum.explain.formal.formula import algorithm
 from variorum.explain.formal.gradient import descended
 from variorum.explain.formal.parameters import DTheta, EDTheta, ETheta
-from variorum.explain.formal.shapes import Array, Below, Size
+from variorum.explain.formal.shapes import Array, Below, Index, Size
 
-Sequences = Annotated[tuple[Annotated[Integer[Array, "_"], Below("N_V")], ...], Size("N_data")]
+Sequences = Annotated[tuple[Annotated[Index[Array, "_"], Below("N_V")], ...], Size("N_data")]
 Transformer = Callable[..., Array]
 
 
@@ -46,6 +45,8 @@ def ed_training(
         P(θ)    = EDTransformer(z_n, x_n | θ)
         loss(θ) = - sum_{t=1}^{l-1} log P(θ)[x_n[t + 1], t]
         θ       = θ - η ∇loss(θ)
+
+    The first token of x_n is given, never predicted; the loss is summed over the others, not averaged.
     """
     for _ in range(N_epochs):
         for z_n, x_n in zip(z, x, strict=True):
@@ -107,6 +108,8 @@ def d_training(
         P(θ)    = DTransformer(x_n | θ)
         loss(θ) = - sum_{t=1}^{l-1} log P(θ)[x_n[t + 1], t]
         θ       = θ - η ∇loss(θ)
+
+    The first token of x_n is given, never predicted; the loss is summed over the others, not averaged.
     """
     for _ in range(N_epochs):
         for x_n in x:

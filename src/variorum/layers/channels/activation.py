@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,6 +16,7 @@ class Activation(StrEnum):
     GELU_TANH = "gelu_tanh"
     RELU = "relu"
     SILU = "silu"
+    TANH = "tanh"
 
     @property
     def function(self) -> Callable[[Tensor], Tensor]:
@@ -27,4 +29,5 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU_TANH: partial(F.gelu, approximate="tanh"),
     Activation.RELU: F.relu,
     Activation.SILU: F.silu,
+    Activation.TANH: torch.tanh,
 }

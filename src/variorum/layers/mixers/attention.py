@@ -40,13 +40,15 @@ class Attention(Mixer, Streaming):
 
     heads: must divide ``dim`` unless ``head_dim`` is given.     kv_heads: shared key/value heads (Ainslie et al. 2023).
     rotation: turns q and k by position.    bias: added to scores by position.    scale: 1/sqrt(head_dim) unless given.
+    key_bias: False for queries and values with a bias and keys without: it cancels in the softmax where nothing turns keys.
     """
 
     taps = ("weights",)
     examples = (
         {"heads": 2},
         {"heads": 2, "pattern": Causal.spec()},
-        {"heads": 4, "kv_heads": 2, "pattern": Causal.spec(), "rotation": Rotary.spec(), "linear_bias": False},
+        {"heads": 4, "kv_heads": 2, "pattern": Causal.spec(), "rotation": Rotary.spec(), "qkv_bias": False, "out_bias": False},
+        {"heads": 4, "kv_heads": 2, "key_bias": False},
     )
 
     def __init__(
@@ -59,7 +61,9 @@ class Attention(Mixer, Streaming):
         pattern: Spec[Pattern] = Full.spec(),
         rotation: Spec[Rotation] | None = None,
         bias: Spec[ScoreBias] | None = None,
-        linear_bias: bool = True,
+        qkv_bias: bool = True,
+        key_bias: bool = True,
+        out_bias: bool = True,
         scale: float | None = None,
         dropout: float = 0.0,
     ) -> None:
@@ -69,8 +73,11 @@ class Attention(Mixer, Streaming):
                                 found=f"dim {dim}, heads {heads}, kv_heads {kv_heads}", do="Choose others, or set head_dim.")  # fmt: skip
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads or heads, head_dim or dim // heads
         self.scale = 1 / math.sqrt(self.head_dim) if scale is None else scale
-        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=linear_bias)
-        self.out = nn.Linear(heads * self.head_dim, dim, bias=linear_bias)
+        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=qkv_bias and key_bias)
+        alone = qkv_bias and not key_bias
+        self.query_bias = nn.Parameter(torch.zeros(heads * self.head_dim)) if alone else None
+        self.value_bias = nn.Parameter(torch.zeros(self.kv_heads * self.head_dim)) if alone else None
+        self.out = nn.Linear(heads * self.head_dim, dim, bias=out_bias)
         self.pattern = pattern.build()
         self.rotation = rotation.build(dim=dim, heads=heads) if rotation else None
         self.bias = bias.build(dim=dim, heads=heads) if bias else None
@@ -114,7 +121,10 @@ class Attention(Mixer, Streaming):
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
-        return q, k, v
+        return self._biased(q, self.query_bias), k, self._biased(v, self.value_bias)
+
+    def _biased(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return x if bias is None else x + bias.unflatten(0, (-1, self.head_dim))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Equal rows: q (batch, n, heads, head_dim), k and v (batch, n, kv_heads, head_dim) -> like q."""
@@ -136,6 +146,7 @@ class Attention(Mixer, Streaming):
         q = F.linear(x, self.qkv.weight[:rows], bias[0]).unflatten(-1, (-1, self.head_dim))
         kv = F.linear(memory.x, self.qkv.weight[rows:], bias[1]).unflatten(-1, (-1, self.head_dim))
         k, v = kv.chunk(2, dim=-2)
+        q, v = self._biased(q, self.query_bias), self._biased(v, self.value_bias)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return self._readable(q, k, v, None) if self.heard("weights") else self._fused(q, k, v, None)

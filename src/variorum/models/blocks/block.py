@@ -60,7 +60,7 @@ class Block(Layer, Streaming):
     @property
     def traits(self) -> Traits:
         """The mixer's promises; with ``cross`` it needs a memory."""
-        return self.mixer.traits.but(memory=self.cross is not None)
+        return self.mixer.traits.but(memory=self.cross is not None, alone=self.cross is None)
 
     def forward(
         self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
@@ -85,6 +85,9 @@ class Block(Layer, Streaming):
 
     def _finish(self, x: Tensor, layout: Layout | None, memory: Memory | None) -> Tensor:
         if self.cross is not None and self.cross_residual is not None:
+            if memory is None:
+                raise VariorumError("Block", expected="a memory, for it has a cross mixer", found="none",
+                                    do="Pass memory=Memory(x, layout), or leave out cross.")  # fmt: skip
             x = self.cross_residual(x, lambda y: self.cross(y, layout, memory), layout)
         return self.tap("residual", self.channels_residual(x, self.channels, layout))
 

@@ -1,0 +1,32 @@
+"""Files that are either the old ones or the new ones, never half of either, whenever the process is killed."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file at ``path`` by one that holds ``text`` (UTF-8)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def copy_folder(source: Path, path: Path) -> None:
+    """Replace the folder at ``path`` by a copy of ``source``; a reader sees the old one, none, or the new one."""
+    fresh, old = (path.with_name(f".{path.name}.{word}.{os.getpid()}") for word in ("new", "old"))
+    try:
+        shutil.copytree(source, fresh)
+        if path.exists():
+            path.replace(old)
+        fresh.replace(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,20 @@
+"""A small convolutional network. LeCun et al. 1998; batch norm: Ioffe and Szegedy 2015, arXiv:1502.03167."""
+
+from typing import Any
+
+from variorum.compare.baselines.baseline import Baseline
+from variorum.core import Spec
+from variorum.data.task import Task
+from variorum.models.convnet import ConvNet
+from variorum.train.descent import Descent
+from variorum.train.recipe import Recipe
+
+
+class SmallCNN(Baseline):
+    """Two or three stages of 3x3 convolutions, trained like every system."""
+
+    name, title, reads = "small-cnn", "a small CNN", ("images",)
+
+    def pair(self, task: Task) -> tuple[Spec[Any], Spec[Recipe]]:
+        small = min(task.facts["height"], task.facts["width"]) < 16
+        return ConvNet.spec(stages=2 if small else 3), Descent.spec()

@@ -1,0 +1,60 @@
+"""How the minutes of a job are shared: first among all candidates, then what the brief ones left among the others."""
+
+from math import ceil
+
+from variorum.core import VariorumError
+
+LEAST_SECONDS = 1.0
+"""Training for less than this says nothing about a candidate."""
+START_SECONDS = 6.0
+"""What starting a worker and loading the data is thought to take before the first one has shown it."""
+FINAL_SECONDS = 4.0
+"""What the last pass over all finished candidates takes to start ..."""
+FINAL_SECONDS_EACH = 1.5
+"""... and for each of them."""
+TOLERANCE, OVERRUN = 0.06, 0.1
+"""Parts of the whole job by which a worker may overrun its share, and the job its budget, before they are ended."""
+
+
+class Shares:
+    """Splits the seconds of a job equally among candidates of which ``workers`` run at a time, a round after another.
+
+    total: seconds of the whole job.     candidates: how many there are.
+    Starting a process belongs to nobody: it is taken off before the rest is shared.
+    """
+
+    def __init__(self, total: float, *, candidates: int, workers: int) -> None:
+        self.total, self.workers = total, workers
+        self.final = FINAL_SECONDS + FINAL_SECONDS_EACH * candidates
+        self._starts: list[float] = []
+
+    @property
+    def start(self) -> float:
+        """Seconds that a worker is expected to take besides training and scoring."""
+        return max(self._starts) if self._starts else START_SECONDS
+
+    def learn(self, seconds: float) -> None:
+        """A worker took this long besides training and scoring."""
+        self._starts.append(max(0.0, seconds))
+
+    def share(self, elapsed: float, *, left: int) -> float:
+        """Seconds for training and scoring of each of ``left`` candidates, ``elapsed`` seconds into the job."""
+        return (self.total - elapsed - self.final) / ceil(left / self.workers) - self.start
+
+    def granted(self, share: float, elapsed: float) -> float:
+        """The share, or what is left of the job where starting took longer than expected."""
+        return min(share, self.total - elapsed - self.final - self.start)
+
+    def limit(self, granted: float, elapsed: float) -> float:
+        """Seconds after which a worker that was granted ``granted`` is ended."""
+        patient = max(granted, LEAST_SECONDS) + 2 * self.start + TOLERANCE * self.total
+        return max(granted, min(patient, (1 + OVERRUN) * self.total - self.final - elapsed))
+
+    def check(self, *, left: int) -> None:
+        """Raise :class:`VariorumError` if no candidate would get enough seconds to learn anything."""
+        if self.share(0.0, left=left) < LEAST_SECONDS:
+            rounds = ceil(left / self.workers)
+            needed = ceil((self.final + rounds * (self.start + LEAST_SECONDS)) / 6) / 10
+            raise VariorumError(f"a budget of {self.total / 60:g} minutes for {left} candidates",
+                                expected=f"at least {needed:g} minutes", found=f"{self.total / 60:g}",
+                                do="Give more --minutes, or choose fewer with --systems.")  # fmt: skip

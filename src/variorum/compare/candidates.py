@@ -1,0 +1,87 @@
+"""Who takes part: every system that fits the data, and the plain baselines beside them, all as (Spec, Recipe) pairs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from variorum.compare.baselines.baseline import Baseline, baselines
+from variorum.core import Entry, Spec, VariorumError, entries, find_entry, rows
+from variorum.core.errors import nearest
+from variorum.data.task import Task
+from variorum.train.descent import Descent
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to train and measure.
+
+    name: a folder's name.     spec: what to build, still open where the data decide.     recipe: how it learns.
+    where: where its code is, ``module:function``.
+    """
+
+    name: str
+    title: str
+    spec: Spec[Any]
+    recipe: Spec[Any]
+    baseline: bool
+    where: str
+
+    @property
+    def brief(self) -> bool:
+        """Does it learn by another way than gradient descent on the task, and so may leave time over?"""
+        return self.recipe.cls is not Descent
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**vars(self), "spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> "Candidate":
+        """The candidate that :meth:`to_dict` wrote."""
+        return cls(**{**tree, "spec": Spec.from_dict(tree["spec"]), "recipe": Spec.from_dict(tree["recipe"])})
+
+
+def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[list[Candidate], list[str]]:
+    """The candidates for a task, those that may leave time over first; and why a system was left out.
+
+    systems: names of systems to take; None: all that fit. The baselines always take part. Raises
+    :class:`VariorumError` for an unknown system, one that is only planned, and one that does not fit the data.
+    """
+    chosen, left_out = [], []
+    if systems is not None:
+        chosen = [_wanted(slug, task) for slug in dict.fromkeys(systems)]
+    else:
+        for entry in entries().values():
+            if task.reads in entry.fits:
+                try:
+                    chosen.append(_system(entry, task))
+                except VariorumError as error:
+                    left_out.append(f"{entry.slug} is left out: {error}")
+    beside = [_baseline(baseline, task) for baseline in baselines(task)]
+    return sorted([*beside, *chosen], key=lambda c: (not c.brief, not c.baseline)), left_out
+
+
+def _system(entry: Entry, task: Task) -> Candidate:
+    """The system as a candidate; raises :class:`VariorumError` if what the data tell does not complete it."""
+    spec = entry.fit(task.reads)
+    with torch.device("meta"):
+        spec.fill(**task.facts).build()
+    row = rows().get(entry.slug)
+    return Candidate(entry.slug, row.name if row else entry.slug, spec, entry.recipe or Descent.spec(), False, entry.where)
+
+
+def _wanted(slug: str, task: Task) -> Candidate:
+    """The system that was asked for by name."""
+    entry = find_entry(slug)
+    if task.reads not in entry.fits:
+        fitting = [other.slug for other in entries().values() if task.reads in other.fits]
+        raise VariorumError(f"system {slug!r}", expected=f"one that takes {task.reads}",
+                            found=f"one that takes {', '.join(sorted(entry.fits)) or 'no data that is compared on'}",
+                            do=f"Systems that fit: {', '.join(fitting) or 'none yet'}.")  # fmt: skip
+    return _system(entry, task)
+
+
+def _baseline(baseline: type[Baseline], task: Task) -> Candidate:
+    spec, recipe = baseline().pair(task)
+    return Candidate(baseline.name, baseline.title, spec, recipe, True, f"{baseline.__module__}:{baseline.__qualname__}")

@@ -1,0 +1,41 @@
+"""The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has only torch."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+
+from variorum.compare.memory import Peak, release
+from variorum.core.registry import discover
+from variorum.runtime.bundle import load
+
+
+def footprint(bundle: str, inputs: dict[str, Any]) -> float:
+    """MiB that a bundle, loaded and predicting one row, adds to a process in which the same one already works.
+
+    The first copy, which stays, makes the libraries load whatever they load on first use: that is no model's memory.
+    """
+    torch.set_num_threads(1)
+    discover()
+    with torch.inference_mode():
+        first = load(bundle).model
+        first(**inputs)
+        release()
+        with Peak() as peak:
+            second = load(bundle).model
+            second(**inputs)
+    return peak.mib
+
+
+def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> dict[str, float]:
+    """The memory of each bundle, each in a fresh process that a server forks: it has torch already, and nothing else."""
+    forks = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(forks)
+    if forks == "forkserver":
+        context.set_forkserver_preload(["variorum.compare.footprint"])
+    found = {}
+    with ProcessPoolExecutor(max_workers=1, mp_context=context, max_tasks_per_child=1) as pool:
+        for name, bundle in bundles.items():
+            found[name] = pool.submit(footprint, bundle, inputs).result()
+    return found

@@ -1,0 +1,21 @@
+"""How to use the winner: commands and a few lines of Python, ready to copy."""
+
+import shlex
+
+from variorum.compare.answer import winner
+from variorum.compare.record import Record
+
+NEW = {"table": "new.csv", "images": "new_images/", "text": "prompt.txt"}
+
+
+def uses(record: Record) -> list[dict[str, str]]:
+    """Codes to copy."""
+    best = winner(record.finished)
+    if best is None:
+        return []
+    folder = str(record.out / "winner")
+    new = NEW.get(record.data["kind"], "new")
+    predict = shlex.join(["variorum", "predict", folder, new, "--out", "answers.csv"])
+    export = shlex.join(["variorum", "export", folder, "--to", "onnx"])
+    python = f"import variorum\n\nbundle = variorum.load({folder!r})\nbundle.predict({new!r})"
+    return [{"code": predict}, {"code": export}, {"code": python}]

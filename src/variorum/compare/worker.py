@@ -1,0 +1,189 @@
+"""One candidate trained and measured in a process of its own: ``python -m variorum.compare.worker FOLDER``.
+
+The folder holds ``job.json``. Events go to standard output, a JSON object a line; what libraries print goes to standard
+error. At the end ``bundle/``, ``scores.safetensors`` and ``result.json`` stand in the folder, the last only if all is
+well: a candidate without it has failed. Its peak memory is its own, and when it crashes nothing else does.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from variorum.compare import atomic
+from variorum.compare.budget import LEAST_SECONDS
+from variorum.compare.candidates import Candidate
+from variorum.compare.flops import flops
+from variorum.compare.interval import Scores
+from variorum.compare.job import Job
+from variorum.compare.latency import quick
+from variorum.compare.measure import folder_bytes, parameters, score
+from variorum.compare.memory import Peak
+from variorum.compare.process import TIED, end_with_parent
+from variorum.core import Part, VariorumError
+from variorum.data.bundled import load_task
+from variorum.data.task import Task
+from variorum.runtime.bundle import Bundle, load, save
+from variorum.train.recipe import Budget, Run
+
+JOB, RESULT, SCORES, BUNDLE, CHECKPOINTS = "job.json", "result.json", "scores.safetensors", "bundle", "checkpoints"
+MOST_FOR_SCORING = 0.7
+"""At most this part of a candidate's seconds is set aside for scoring it on the held-out rows."""
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is asked: ``seconds`` are for training and held-out scoring together."""
+
+    job: Job
+    candidate: Candidate
+    seconds: float
+
+    def write(self, folder: Path) -> None:
+        """Write ``job.json``."""
+        tree = {"job": self.job.to_dict(), "candidate": self.candidate.to_dict(), "seconds": self.seconds}
+        atomic.write(folder / JOB, json.dumps(tree, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Work":
+        """Read ``job.json``."""
+        tree = json.loads((folder / JOB).read_text("utf-8"))
+        return cls(Job.from_dict(tree["job"]), Candidate.from_dict(tree["candidate"]), tree["seconds"])
+
+
+def work(folder: Path, tell: Tell) -> None:
+    """Train, save, load again and measure the candidate that the folder's ``job.json`` names."""
+    given = Work.read(folder)
+    # Small models learn faster side by side on one thread each than one after another on all of them.
+    torch.set_num_threads(1)
+    tell({"stage": "reading"})
+    if not given.candidate.brief:
+        importlib.import_module("lightning_fabric")  # takes seconds, which are not the candidate's
+    task = load_task(given.job.data, target=given.job.target, seed=given.job.seed)
+    seconds = max(LEAST_SECONDS, given.seconds - scoring_seconds(given.candidate, task, given.seconds))
+    tell({"stage": "training", "seconds": seconds, "metric": task.metric})
+    began = time.monotonic()
+    model, peak, last = train(given, task, folder, seconds, tell)
+    trained = time.monotonic() - began
+    tell({"stage": "scoring"})
+    save(Bundle.of(model, task, provenance=provenance(given, task, trained)), folder / BUNDLE)
+    del model
+    measured = measure(folder, task)
+    found = {"metric": task.metric, "train_memory_mb": peak, "train_seconds": trained, "steps": last.get("step"),
+             "used_seconds": time.monotonic() - began, **measured}  # fmt: skip
+    atomic.write(folder / RESULT, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    tell({"stage": "done"})
+
+
+def train(given: Work, task: Task, folder: Path, seconds: float, tell: Tell) -> tuple[Part, float, dict[str, Any]]:
+    """The trained model, the peak of memory in MiB, and the last that was told."""
+    last: dict[str, Any] = {}
+
+    def report(event: dict[str, Any]) -> None:
+        last.update(event)
+        tell(event)
+
+    torch.manual_seed(given.job.seed)
+    run = Run(Budget(seconds=seconds), seed=given.job.seed, folder=folder / CHECKPOINTS, report=report)
+    with Peak() as peak:
+        model = given.candidate.recipe.build().train(given.candidate.spec, task, run)
+    return model, peak.mib, last
+
+
+def measure(folder: Path, task: Task) -> dict[str, Any]:
+    """Figures of the bundle as it was saved: what is measured is what the user gets."""
+    model = load(folder / BUNDLE).model
+    scores = score(model, task)
+    save_file({"sums": scores.sums, "counts": scores.counts}, folder / SCORES)
+    example = next(iter(task.held_out("test", 1))).inputs
+    median, high = quick(model, example)
+    return {
+        "quality": scores.mean,
+        "parameters": parameters(model),
+        "flops": flops(model, example),
+        "size_bytes": folder_bytes(folder / BUNDLE),
+        "latency_ms": median,
+        "latency_p95_ms": high,
+        "interleaved": False,
+    }
+
+
+def read_scores(folder: Path) -> Scores:
+    """The held-out scores that a worker wrote."""
+    found = load_file(folder / SCORES)
+    return Scores(np.asarray(found["sums"]), np.asarray(found["counts"]))
+
+
+def scoring_seconds(candidate: Candidate, task: Task, seconds: float) -> float:
+    """Seconds that scoring the test rows will take, tried out on an untrained model where one can be built yet."""
+    try:
+        model = candidate.spec.fill(**task.facts).build().eval()
+    except VariorumError:  # its size is known only once it is trained: a forest of trees, say
+        return 0.05 * seconds
+    with torch.inference_mode():
+        began, rows = time.monotonic(), 0
+        for number, batch in enumerate(task.held_out("test", 128)):
+            if number == 1:
+                began = time.monotonic()  # the first call also sets things up
+            if number and time.monotonic() - began > 0.02 * seconds:
+                break
+            model(**batch.inputs)
+            rows = number
+        each = (time.monotonic() - began) / max(rows, 1)
+    batches = sum(1 for _ in task.held_out("test", 128))
+    return min(MOST_FOR_SCORING * seconds, 1.25 * each * batches + 0.3)
+
+
+def provenance(given: Work, task: Task, trained: float) -> dict[str, Any]:
+    """Where a bundle comes from, as JSON values."""
+    return {
+        "system": given.candidate.name,
+        "data": given.job.title,
+        "target": given.job.target,
+        "metric": task.metric,
+        "seed": given.job.seed,
+        "recipe": str(given.candidate.recipe),
+        "train_seconds": round(trained, 1),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    """Run the work of the folder named on the command line."""
+    # Standard output is for events alone: what anything else prints there goes to standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    if TIED in sys.argv:
+        end_with_parent()
+
+    def tell(event: dict[str, Any]) -> None:
+        print(json.dumps(event), file=events, flush=True)
+
+    try:
+        work(Path(sys.argv[1]), tell)
+    except VariorumError as error:
+        tell({"error": str(error)})
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # the parent stops the comparison; what was trained is in the checkpoint
+    except MemoryError as error:
+        tell({"error": "out of memory"})
+        raise SystemExit(3) from error
+    except Exception as error:
+        tell({"error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+if __name__ == "__main__":
+    main()

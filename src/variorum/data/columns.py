@@ -1,0 +1,199 @@
+"""Columns of a table as numbers: a number, a category or a date, each remembered by what it saw in training."""
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from variorum.core import Registered, Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 1e4
+"""Standardised numbers are cut here: a model in float32 stays finite however far off a new value is."""
+MISSING = frozenset({"", "?", "-", "--", ".", "na", "n/a", "nan", "null", "none", "missing", "unknown"})
+"""Words that stand for a missing value in a column of numbers or dates."""
+DATES = (
+    "ISO8601",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%Y/%m/%d",
+    "%d %b %Y",
+    "%b %d %Y",
+    "%b %d, %Y",
+    "%m/%d/%Y %H:%M",
+)
+MOST_CATEGORIES = 255
+
+
+class Column(Registered, abstract=True):
+    """One column of a table, made of one series of raw values into float32 columns."""
+
+    kind: ClassVar[str] = "column"
+    name: str
+
+    @property
+    @abstractmethod
+    def cardinalities(self) -> tuple[int, ...]:
+        """For each column that comes out: 0 for a number, else how many codes there are."""
+
+    @abstractmethod
+    def encode(self, values: "pd.Series") -> np.ndarray:
+        """Raw values (rows,) -> (rows, columns) float32; NaN is a missing number."""
+
+
+class NumberColumn(Column):
+    """(x - mean) / scale, NaN where x is missing, no number or infinite."""
+
+    examples = ({"name": "height", "mean": 1.7, "scale": 0.1},)
+
+    def __init__(self, name: str, *, mean: float, scale: float) -> None:
+        self.name, self.mean, self.scale = name, mean, scale
+
+    @classmethod
+    def fit(cls, values: "pd.Series") -> Spec["NumberColumn"]:
+        """Mean and standard deviation of the finite values."""
+        mean, scale = moments(numbers(values))
+        return cls.spec(name=str(values.name), mean=mean, scale=scale)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        return (0,)
+
+    def encode(self, values: "pd.Series") -> np.ndarray:
+        return standardise(numbers(values), self.mean, self.scale)[:, None]
+
+
+class CategoryColumn(Column):
+    """Code i + 1 of the category that stands at i; 0 for a missing value and for one not among them."""
+
+    examples = ({"name": "colour", "categories": ("blue", "red")},)
+
+    def __init__(self, name: str, *, categories: tuple[str, ...]) -> None:
+        self.name, self.categories = name, categories
+        self._codes = {category: code for code, category in enumerate(categories, start=1)}
+
+    @classmethod
+    def fit(cls, values: "pd.Series") -> Spec["CategoryColumn"]:
+        """The categories seen at least twice, at most 255, the most frequent first kept."""
+        counts = words(values).value_counts()
+        kept = sorted(counts[counts > 1].index[:MOST_CATEGORIES])
+        return cls.spec(name=str(values.name), categories=tuple(kept))
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        return (len(self.categories) + 1,)
+
+    def encode(self, values: "pd.Series") -> np.ndarray:
+        return words(values).map(self._codes).fillna(0).to_numpy(np.float32)[:, None]
+
+
+class DateColumn(Column):
+    """A date as five numbers: time (standardised), and sine and cosine of the time of year and of the week."""
+
+    examples = ({"name": "day", "format": "ISO8601", "mean": 1.6e9, "scale": 3e7},)
+
+    def __init__(self, name: str, *, format: str, mean: float, scale: float) -> None:
+        self.name, self.format, self.mean, self.scale = name, format, mean, scale
+
+    @classmethod
+    def fit(cls, values: "pd.Series") -> Spec["DateColumn"]:
+        """The first of the known ways of writing dates that reads all values; the mean and deviation of the time."""
+        written = date_format(values)
+        assert written is not None, "fit is called for columns of dates only"
+        mean, scale = moments(_seconds(values, written))
+        return cls.spec(name=str(values.name), format=written, mean=mean, scale=scale)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        return (0,) * 5
+
+    def encode(self, values: "pd.Series") -> np.ndarray:
+        seconds = _seconds(values, self.format)
+        day = 86400.0
+        # Day 0 of the epoch was a Thursday: the phase of the week is arbitrary but the same everywhere.
+        turns = [2 * math.pi * seconds / (365.2425 * day), 2 * math.pi * seconds / (7 * day)]
+        waves = [wave(turn) for turn in turns for wave in (np.sin, np.cos)]
+        return np.stack([standardise(seconds, self.mean, self.scale), *waves], axis=1).astype(np.float32)
+
+
+def numbers(values: "pd.Series") -> np.ndarray:
+    """Values as float64; what is no finite number is NaN."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(values):
+        values = pd.to_numeric(values.astype("string").str.strip(), errors="coerce")
+    out = values.to_numpy(np.float64, na_value=math.nan)
+    return np.where(np.isfinite(out), out, math.nan)
+
+
+def words(values: "pd.Series") -> "pd.Series":
+    """Values as text, whole numbers without a decimal point, so that a column reads alike with and without gaps."""
+
+    def word(value: Any) -> str:
+        whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+        return str(int(value)) if whole else str(value).strip()
+
+    return values.dropna().astype(object).map(word).reindex(values.index)
+
+
+def moments(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the values that are not NaN; 1 for a deviation of 0."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return 0.0, 1.0
+    largest = float(np.abs(known).max()) or 1.0  # values near the end of float64 must not overflow when squared
+    mean, scale = float((known / largest).mean()), float((known / largest).std())
+    return mean * largest, scale * largest if scale > 1e-12 else 1.0
+
+
+def standardise(values: np.ndarray, mean: float, scale: float) -> np.ndarray:
+    """(x - mean) / scale in float32, cut at 10,000 deviations."""
+    with np.errstate(over="ignore"):
+        return np.clip((values - mean) / scale, -LARGEST, LARGEST).astype(np.float32)
+
+
+def date_format(values: "pd.Series") -> str | None:
+    """How the dates of a column are written: the first known way that reads every value; None: these are no dates."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "ISO8601"
+    texts = _known(values)
+    if not len(texts) or not texts.str.contains(r"\d[-/. :]|[A-Za-z]{3} \d").all():
+        return None
+    sample = texts.iloc[:200]
+    for written in DATES:
+        # Most ways are told apart by a sample; only the one that reads it is tried on all.
+        if all(
+            pd.to_datetime(part, format=written, errors="coerce", utc=True).notna().all() for part in (sample, texts)
+        ):
+            return written
+    return None
+
+
+def reads_as_numbers(values: "pd.Series") -> bool:
+    """Is a column of text one of numbers, but for words that stand for a missing value?"""
+    import pandas as pd
+
+    texts = _known(values)
+    return len(texts) > 0 and pd.to_numeric(texts, errors="coerce").notna().all()
+
+
+def _known(values: "pd.Series") -> "pd.Series":
+    texts = values.dropna().astype(str).str.strip()
+    return texts[~texts.str.lower().isin(MISSING)]
+
+
+def _seconds(values: "pd.Series", written: str) -> np.ndarray:
+    import pandas as pd
+
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        values = pd.to_datetime(values.astype("string").str.strip(), format=written, errors="coerce", utc=True)
+    elif values.dt.tz is not None:
+        values = values.dt.tz_convert("UTC")
+    since = values - pd.Timestamp(0, tz=values.dt.tz)
+    return since.dt.total_seconds().to_numpy(np.float64)

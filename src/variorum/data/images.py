@@ -1,0 +1,333 @@
+"""Images of classes: a folder with a sub-folder for each class, made one size and one mode."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variorum.core import Objective, Spec, VariorumError
+from variorum.data.draw import Parts, draw, stratified
+from variorum.data.preprocess import Preprocess
+from variorum.data.sets import find_set
+from variorum.data.source import class_folders, detect, image_files
+from variorum.data.targets import ClassTarget
+from variorum.data.task import Batch, Split, Task
+from variorum.objectives.cross_entropy import CrossEntropy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+LARGEST = 64
+"""Sides of images are cut down to this unless a size is asked for."""
+FEWEST = 5
+"""Images that every class must have, so that each part of the split holds it."""
+UNREADABLE = 0.05
+"""Share of a folder's images that may be broken; more is an error."""
+
+
+class ImagePixels(Preprocess):
+    """Images -> (batch, channels, height, width) float32: resized, (value / 255 - mean) / std in each channel.
+
+    Three means make colour images, one makes grey ones.
+    """
+
+    reads = "images"
+    examples = ({"height": 8, "width": 8, "mean": (0.5,), "std": (0.25,), "labels": ("cat", "dog")},)
+
+    def __init__(
+        self, *, height: int, width: int, mean: tuple[float, ...], std: tuple[float, ...], labels: tuple[str | int, ...]
+    ) -> None:
+        if len(mean) != len(std) or len(mean) not in (1, 3):
+            raise VariorumError("ImagePixels", expected="one mean and std for grey images, three for colour",
+                                found=f"{len(mean)} and {len(std)}", do="Give as many of each.")  # fmt: skip
+        self.height, self.width, self.mean, self.std, self.labels = height, width, mean, std, labels
+
+    def encode(self, images: Any) -> Tensor:
+        """Paths or arrays (H, W), (H, W, 3), bytes or 0..1 floats -> (batch, channels, height, width)."""
+        if isinstance(images, np.ndarray | Tensor):
+            images = list(np.asarray(images))
+        return self.normalise(torch.from_numpy(np.stack([self._pixels(image) for image in images])))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Bytes (batch, channels, height, width) -> normalised float32."""
+        mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (self.mean, self.std))
+        return (pixels.float() / 255 - mean) / std
+
+    def open(self, rows: Any) -> Any:
+        return _images(rows)
+
+    def batches(self, rows: Any, size: int) -> Iterator[dict[str, Any]]:
+        return ({"inputs": self.encode(rows[i : i + size])} for i in range(0, len(rows), size))
+
+    @property
+    def axes(self) -> dict[str, dict[int, str]]:
+        return {"inputs": {0: "batch"}}
+
+    def sample(self, rows: int, length: int) -> dict[str, Tensor]:
+        made = np.random.default_rng(0).standard_normal((rows, len(self.mean), self.height, self.width))
+        return {"inputs": torch.from_numpy(made.astype(np.float32))}
+
+    def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
+        import pandas as pd
+
+        names = [str(row) for row in rows] if len(rows) and isinstance(rows[0], str | Path) else None
+        if not outputs:
+            return pd.DataFrame({"prediction": []})
+        target = ClassTarget("class", labels=self.labels)
+        return pd.DataFrame(target.decode(torch.cat(outputs).double().numpy()), index=names)
+
+    def _pixels(self, image: Any) -> np.ndarray:
+        """One image as bytes (channels, height, width)."""
+        if isinstance(image, str | Path):
+            return fitted(open_image(Path(image)), self.height, self.width, len(self.mean))
+        return fitted(_from_array(np.asarray(image)), self.height, self.width, len(self.mean))
+
+
+class ImageTask(Task):
+    """Say which class an image is of; the metric is accuracy.
+
+    source: a folder with a sub-folder of images for each class, or a bundled name.
+    size: (height, width); unless given, the median of the training images, made a multiple of 4, at most 64.
+    shift: training images are moved at random by up to so many pixels; unless given, a fourteenth of the height.
+    The split into train, valid and test (60/20/20, stratified) depends on ``seed`` alone. ``notes`` say what was
+    detected, repaired and left out.
+    """
+
+    reads = "images"
+    metric = "accuracy"
+    writes = "class"
+    examples = ({"source": "digits"},)
+
+    def __init__(
+        self, source: str, *, size: tuple[int, int] | None = None, shift: int | None = None, seed: int = 0
+    ) -> None:
+        self.source, self.seed = source, seed
+        bundled = find_set(source, "images")
+        if bundled:
+            images, labels, names = bundled.read()
+            self._pixels, notes = torch.from_numpy(_resized(images, size))[:, None], [bundled.says]
+        else:
+            pixels, labels, names, notes = _read_folder(Path(source), size)
+            self._pixels = torch.from_numpy(pixels)
+        self.labels: tuple[str, ...] = tuple(names)
+        self.notes: tuple[str, ...] = tuple(notes)
+        self._targets = torch.from_numpy(labels)
+        self.parts: Parts = stratified(labels, seed)
+        train = self._pixels[torch.from_numpy(self.parts.train)]
+        mean, std = _moments(train)
+        height, width = train.shape[-2:]
+        self.shift = height // 14 if shift is None else shift
+        self.preprocess: Spec[ImagePixels] = ImagePixels.spec(
+            height=height, width=width, mean=mean, std=std, labels=self.labels
+        )
+        self._columns = self.preprocess.build()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        _, channels, height, width = self._pixels.shape
+        return {"classes": len(self.labels), "channels": channels, "height": height, "width": width}
+
+    @property
+    def objective(self) -> Spec[Objective]:
+        return CrossEntropy.spec()
+
+    def batch(self, step: int, size: int, seed: int) -> Batch:
+        rows = torch.from_numpy(self.parts.train[draw(len(self.parts.train), step, size, seed)])
+        images = self._columns.normalise(self._pixels[rows])
+        if self.shift:
+            images = shifted(
+                images, np.random.default_rng([seed, step, 1]).integers(-self.shift, self.shift + 1, (size, 2))
+            )
+        return Batch({"inputs": images}, self._targets[rows])
+
+    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
+        rows = torch.from_numpy(self.parts.rows(split))
+        return (Batch({"inputs": self._columns.normalise(self._pixels[r])}, self._targets[r]) for r in rows.split(size))
+
+    def scores(self, outputs: Any, targets: Any) -> Tensor:
+        return (outputs.argmax(dim=-1) == targets).float()
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised images (rows, channels, height, width) float32 and classes (rows,) of train, valid or test."""
+        rows = torch.from_numpy(self.parts.rows(split))
+        return self._columns.normalise(self._pixels[rows]).numpy(), self._targets[rows].numpy()
+
+
+def shifted(images: Tensor, by: np.ndarray) -> Tensor:
+    """Each image (channels, height, width) moved by ``by`` (batch, 2) pixels; what comes in is 0, the mean."""
+    out = torch.zeros_like(images)
+    height, width = images.shape[-2:]
+    for i, (down, right) in enumerate(by.tolist()):
+        to, at = _overlap(height, down), _overlap(height, -down)
+        out[i, :, to, _overlap(width, right)] = images[i, :, at, _overlap(width, -right)]
+    return out
+
+
+def _overlap(size: int, move: int) -> slice:
+    return slice(max(0, move), size + min(0, move))
+
+
+def open_image(path: Path) -> "Image.Image":
+    """Decode an image wholly. What cannot be decoded raises VariorumError that names the file."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except _decoding_errors() as error:
+        raise VariorumError(
+            str(path),
+            expected="an image that can be decoded",
+            found=str(error) or type(error).__name__,
+            do="Remove or replace the file.",
+        ) from None
+
+
+def _decoding_errors() -> tuple[type[Exception], ...]:
+    """What decoders raise when they meet broken bytes."""
+    from PIL import Image
+
+    return (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, MemoryError,
+            Image.DecompressionBombError)  # fmt: skip
+
+
+def fitted(image: "Image.Image", height: int, width: int, channels: int) -> np.ndarray:
+    """Bytes (channels, height, width): the mode made grey or RGB on white, the sides resized."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        image = _from_array(np.asarray(image))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize(
+            (width, height),
+            Image.Resampling.BOX if min(image.size) > 8 * max(height, width) else Image.Resampling.BILINEAR,
+        )
+    pixels = np.asarray(image, np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _from_array(pixels: np.ndarray) -> "Image.Image":
+    """Bytes; or floats and wide integers, which are stretched to 0..255 unless they are floats in 0..1."""
+    from PIL import Image
+
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
+        raise VariorumError(
+            "image",
+            expected="an array (height, width) or (height, width, 3)",
+            found=f"shape {pixels.shape}",
+            do="Give one image an array.",
+        )
+    if pixels.dtype != np.uint8:
+        values = np.nan_to_num(pixels.astype(np.float64))
+        low, high = (
+            (0.0, 1.0)
+            if pixels.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
+            else (values.min(), values.max())
+        )
+        pixels = np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def _images(rows: Any) -> Any:
+    """Rows that a user gives: a file, a folder of images (with or without class folders), a list, or an array."""
+    if not isinstance(rows, str | Path):
+        return rows
+    path = Path(rows)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise VariorumError(
+            str(rows), expected="an image or a folder of images", found="nothing of this name", do="Check the path."
+        )
+    found = [*image_files(path), *(f for sub in class_folders(path) for f in image_files(sub))]
+    if not found:
+        raise VariorumError(
+            str(rows), expected="images in the folder", found="none", do="Give a folder that holds images."
+        )
+    return found
+
+
+def _read_folder(
+    folder: Path, size: tuple[int, int] | None
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    """Bytes (rows, channels, height, width), classes, their names, and notes."""
+    detect(folder)
+    classes = class_folders(folder)
+    paths = [(path, code) for code, sub in enumerate(classes) for path in image_files(sub)]
+    height, width = size or _common([path for path, _ in paths])
+    pixels, labels, broken = [], [], []
+    for path, code in paths:
+        try:
+            pixels.append(fitted(open_image(path), height, width, 3))
+            labels.append(code)
+        except VariorumError as error:
+            broken.append(error)
+    if len(broken) > UNREADABLE * len(paths):
+        raise VariorumError(
+            str(folder),
+            expected="images that can be decoded",
+            found=f"{len(broken)} of {len(paths)} broken, the first {broken[0].subject}: {broken[0].found}",
+            do="Remove or replace them.",
+        )
+    counts = np.bincount(labels, minlength=len(classes))
+    if rare := [f"{sub.name} ({n})" for sub, n in zip(classes, counts, strict=True) if n < FEWEST]:
+        raise VariorumError(
+            str(folder),
+            expected=f"at least {FEWEST} images of each class",
+            found=f"too few in {', '.join(rare[:6])}",
+            do="Add images, or remove the class.",
+        )
+    stacked = np.stack(pixels)
+    colour = bool((stacked != stacked[:, :1]).any())
+    notes = [
+        f"{len(labels)} {'colour' if colour else 'grey'} images of {len(classes)} classes as {height} x {width} pixels."
+    ]
+    if broken:
+        notes.append(f"{len(broken)} images could not be decoded and are left out (first: {broken[0].subject}).")
+    names = tuple(sub.name for sub in classes)
+    return stacked if colour else stacked[:, :1].copy(), np.array(labels, np.int64), names, notes
+
+
+def _common(paths: Sequence[Path]) -> tuple[int, int]:
+    """Median height and width, at most 64, rounded to multiples of 4; only the heads of the files are read."""
+    from PIL import Image
+
+    sizes = []
+    for path in paths:
+        # What cannot be opened is counted when it is decoded.
+        with suppress(*_decoding_errors()), Image.open(path) as image:
+            sizes.append(image.size)
+    width, height = np.median(sizes or [(LARGEST, LARGEST)], axis=0)
+    scale = min(1.0, LARGEST / max(width, height))
+    return max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
+
+
+def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    if size is None or images.shape[1:] == size:
+        return images
+    return np.stack([fitted(_from_array(image), *size, 1)[0] for image in images])
+
+
+def _moments(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of bytes as 0..1; constant channels get a deviation of 1."""
+    counts = torch.stack(
+        [torch.bincount(channel.flatten(), minlength=256) for channel in pixels.transpose(0, 1)]
+    ).double()
+    share, levels = counts / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64) / 255
+    mean = (share * levels).sum(1)
+    std = (share * (levels - mean[:, None]).square()).sum(1).sqrt()
+    return tuple(mean.tolist()), tuple(s if s > 0 else 1.0 for s in std.tolist())

@@ -1,0 +1,46 @@
+"""Parts one after another, for parts that hold a list of them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from variorum.core import Channel, Layout, Merge, Mixer, Norm, Spec, Traits, VariorumError
+from variorum.core.traits import POINTWISE
+
+Link = Mixer | Merge | Channel | Norm
+"""What a chain is made of."""
+
+
+class Chain(nn.ModuleList):
+    """p_k(... p_1(x)): (*tokens, source) -> (*tokens, dim), and how the tokens then lie.
+
+    The first part that has a ``source`` brings the width to ``dim``; the others keep the width they find. If source and
+    dim differ and no part has a ``source``, VariorumError is raised.
+    """
+
+    def __init__(self, parts: Sequence[Spec[Link]], *, source: int, dim: int) -> None:
+        super().__init__()
+        width = source
+        for part in parts:
+            target = dim if "source" in part.open else width
+            self.append(part.build(source=width, dim=target))
+            width = target
+        if width != dim:
+            raise VariorumError("parts", expected=f"one that brings tokens from width {source} to {dim}", found="none",
+                                do="Put a part with a source among them: ConvMerge, Bottleneck, ...")  # fmt: skip
+
+    @property
+    def traits(self) -> Traits:
+        """Those of the parts one after the other."""
+        traits = POINTWISE
+        for part in self:
+            traits = traits.along(part.traits)
+        return traits
+
+    def forward(self, x: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
+        for part in self:
+            if isinstance(part, Merge):
+                x, layout = part(x, layout)
+            else:
+                x = part(x, layout) if isinstance(part, Mixer) else part(x)
+        return x, layout

@@ -1,0 +1,140 @@
+"""The ways along a row that all kernels share: by tokens, by chunks, and a long row by segments of chunks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from variorum.core import VariorumError
+from variorum.layers.mixers.kernels.operands import full_precision, operands
+
+Kernel = Callable[..., tuple[Tensor, Tensor]]
+"""Takes tensors and a state; returns an output and the state after it. Differentiable in all of them."""
+
+_RESIDENT = 2**18
+"""Numbers that one tensor of a segment may hold: 1 MiB in float32, so that a segment's tensors stay in cache."""
+
+_KEPT = 2**21
+"""Numbers of one tensor of a row up to which training keeps all of its segments, some 20 tensors; a longer row's are
+computed again."""
+
+
+def by_tokens(
+    step: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """``step`` for one token after another; operands as ``operands`` takes them, each handed on without its axis 1."""
+    *tokens, carried = operands(q, k, v, *gates, state=state)
+    outputs = []
+    for now in zip(*(x.unbind(1) for x in tokens), strict=True):
+        o, carried = step(*now, carried)
+        outputs.append(o)
+    return (torch.stack(outputs, dim=1) if outputs else tokens[2]).to(v.dtype), carried
+
+
+def by_chunks(
+    kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """``kernel`` over chunks of ``chunk`` tokens; operands as ``operands`` takes them. Differentiable once.
+
+    kernel: takes q, k, v and gates as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O like v and
+    the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
+
+    Time is linear in n, forward and backward, if the kernel's is linear in the number of chunks; what training keeps is
+    the operands and one state a segment.
+    """
+    if chunk < 1:
+        raise VariorumError("chunk", expected="1 token or more", found=str(chunk), do="16 to 64 are fast on a CPU.")
+    *rows, start = operands(q, k, v, *gates, state=state)
+    batch, n, heads, d_k = q.shape
+    chunk = min(chunk, max(n, 1))
+
+    def segment(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+        *tokens, carried = inputs
+        o, carried = kernel(*(fold(x, chunk=chunk) for x in tokens), carried)
+        return unfold(o, batch=batch, heads=heads), carried
+
+    per_token = max(1, batch * heads * max(d_k, v.shape[-1]))
+    length = chunk * max(1, _RESIDENT // (per_token * chunk))
+    with full_precision(q.device):
+        o, last = by_segments(segment, *rows, state=start.flatten(0, 1), length=length, keep=n * per_token <= _KEPT)
+    return o.flatten(1, 2)[:, :n].to(v.dtype), last.view_as(start)
+
+
+def by_segments(kernel: Kernel, *tensors: Tensor, state: Tensor, length: int, keep: bool) -> tuple[Tensor, Tensor]:
+    """``kernel(*tensors, state)`` over pieces of ``length`` along axis 1, each from the state that the last one left.
+    Outputs are joined along their axis 1.
+
+    keep: whether training keeps what the kernel's backward pass asks for. If not, it keeps the state before each piece,
+    and the backward pass runs the kernel again, from the last piece to the first (Chen et al. 2016, arXiv:1604.06174).
+    For a long row that costs little time: memory as long as the row comes fresh from the system, and to touch new pages
+    takes longer than the products that fill them.
+    """
+    if keep or tensors[0].shape[1] <= length:
+        outputs, states = _along(kernel, tensors, state, length)
+        return torch.cat(outputs, dim=1), states[-1]
+    return _Segments.apply(kernel, length, state, *tensors)
+
+
+def _along(kernel: Kernel, tensors: Sequence[Tensor], state: Tensor, length: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs of the pieces, and the states before, between and after them."""
+    outputs, states = [], [state]
+    # The gradient of a split is one concatenation; that of a slice is a tensor as long as the row, for each slice.
+    for piece in zip(*(x.split(length, dim=1) for x in tensors), strict=True):
+        output, state = kernel(*piece, state)
+        outputs.append(output)
+        states.append(state)
+    return outputs, states
+
+
+class _Segments(torch.autograd.Function):
+    """Differentiable once."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Kernel, length: int, state: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, states = _along(kernel, tensors, state, length)
+        ctx.kernel, ctx.length, ctx.count = kernel, length, len(tensors)
+        ctx.sizes = [output.shape[1] for output in outputs]
+        ctx.save_for_backward(*tensors, *states[:-1])
+        return torch.cat(outputs, dim=1), states[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor, d_state: Tensor) -> tuple[Tensor | None, ...]:
+        tensors, starts = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        needed = ctx.needs_input_grad[3:]
+        grads = [torch.empty_like(x) if need else None for x, need in zip(tensors, needed, strict=True)]
+        d_outputs = d_out.split(ctx.sizes, dim=1)
+        with full_precision(d_out.device), torch.enable_grad():
+            for index in reversed(range(len(starts))):
+                piece = slice(index * ctx.length, (index + 1) * ctx.length)
+                start = starts[index].detach().requires_grad_()
+                inputs = [x[:, piece].detach().requires_grad_(need) for x, need in zip(tensors, needed, strict=True)]
+                outputs = ctx.kernel(*inputs, start)
+                wanted = [start, *(x for x in inputs if x.requires_grad)]
+                d_state, *parts = torch.autograd.grad(outputs, wanted, (d_outputs[index], d_state))
+                for whole, part in zip((g for g in grads if g is not None), parts, strict=True):
+                    whole[:, piece] = part
+        return None, None, d_state if ctx.needs_input_grad[2] else None, *grads
+
+
+def fold(x: Tensor, *, chunk: int) -> Tensor:
+    """(batch, n, heads, ...) -> (chunks, batch * heads, chunk, ...), contiguous, zeros after the last token.
+
+    Chunks come first, so that one chunk of all rows and heads is one contiguous piece.
+    """
+    missing = -x.shape[1] % chunk
+    if missing:
+        x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
+    cut = x.unflatten(1, (x.shape[1] // chunk, chunk))
+    return cut.permute(1, 0, 3, 2, *range(4, cut.ndim)).contiguous().flatten(1, 2)
+
+
+def unfold(x: Tensor, *, batch: int, heads: int) -> Tensor:
+    """Back again but for the last step: (chunks, batch * heads, chunk, width) -> (batch, chunks, chunk, heads, width).
+
+    A view: whoever joins the chunks copies anyway.
+    """
+    return x.unflatten(1, (batch, heads)).permute(1, 0, 3, 2, 4)

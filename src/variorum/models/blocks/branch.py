@@ -1,0 +1,53 @@
+"""A layer of one residual branch. He et al. 2015, arXiv:1512.03385."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from variorum.core import Layer, Layout, Memory, Norm, Residual, Spec, Traits
+from variorum.layers.chain import Chain, Link
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.mixers.attention import Attention
+from variorum.layers.mixers.depthwise_conv import DepthwiseConv
+from variorum.layers.norms.batchnorm import BatchNorm
+from variorum.layers.norms.identity import NoNorm
+from variorum.layers.norms.layernorm import LayerNorm
+from variorum.layers.residuals.add import Add
+from variorum.layers.residuals.prenorm import PreNorm
+
+
+class Branch(Layer):
+    """x <- residual(x, p_k(... p_1(x))): mixers, norms and channels in one branch.
+
+    He et al. 2015, arXiv:1512.03385; with a depthwise convolution, a norm and an MLP it is the block of Liu et al. 2022,
+    arXiv:2201.03545. norm: given to the residual, for those that hold one (PreNorm, PostNorm).
+    """
+
+    examples = (
+        {"parts": [DepthwiseConv.spec(kernel=3), LayerNorm.spec(), MLP.spec()]},
+        {"parts": [BatchNorm.spec(), MLP.spec()]},
+        {"parts": [Attention.spec(heads=2)], "residual": PreNorm.spec(), "norm": LayerNorm.spec()},
+    )
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        parts: Sequence[Spec[Link]],
+        residual: Spec[Residual] = Add.spec(),
+        norm: Spec[Norm] = NoNorm.spec(),
+    ) -> None:
+        super().__init__()
+        self.parts = Chain(parts, source=dim, dim=dim)
+        self.residual = residual.build(dim=dim, norm=norm)
+
+    @property
+    def traits(self) -> Traits:
+        """Those of the parts and the residual together; it does not stream."""
+        return self.parts.traits.along(self.residual.traits).but(streams=False, memory=False)
+
+    def forward(
+        self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
+    ) -> Float[Tensor, "*tokens dim"]:
+        return self.tap("residual", self.residual(x, lambda y: self.parts(y, layout)[0], layout))

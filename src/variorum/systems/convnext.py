@@ -1,0 +1,76 @@
+"""A ConvNet for the 2020s. Liu et al. 2022, arXiv:2201.03545.
+
+A ResNet modernised until it has the shape of a Swin Transformer without attention: a 4 x 4 patch stem with a layer norm,
+four stages whose blocks are x + scale * MLP(LN(depthwise 7 x 7 convolution(x))), a layer norm and a 2 x 2 convolution
+with stride 2 between stages, and a mean over the grid, normed, before the classifier. The road from ResNet-50 to here is
+``variorum.systems.convnext_ladder``; ``python -m variorum.systems.convnext`` prints it.
+
+Atto to Nano are sizes that the timm library added below the paper's.
+"""
+
+from collections.abc import Sequence
+
+from variorum.core import Layer, Residual, Spec, entry
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.embed.patches import Patches
+from variorum.layers.heads.classifier import Classifier
+from variorum.layers.merges.conv import ConvMerge
+from variorum.layers.mixers.depthwise_conv import DepthwiseConv
+from variorum.layers.norms.identity import NoNorm
+from variorum.layers.norms.layernorm import LayerNorm
+from variorum.layers.pools.normed import NormedPool
+from variorum.layers.residuals.add import Add
+from variorum.layers.residuals.layer_scale import LayerScale
+from variorum.layers.residuals.stochastic_depth import StochasticDepth
+from variorum.models.blocks.branch import Branch
+from variorum.models.pyramid import Pyramid
+
+_NORM = LayerNorm.spec(eps=1e-6)
+
+
+@entry(
+    "convnext",
+    sizes={
+        "convnext-atto": {"dims": (40, 80, 160, 320), "depths": (2, 2, 6, 2)},
+        "convnext-femto": {"dims": (48, 96, 192, 384), "depths": (2, 2, 6, 2)},
+        "convnext-pico": {"dims": (64, 128, 256, 512), "depths": (2, 2, 6, 2)},
+        "convnext-nano": {"dims": (80, 160, 320, 640), "depths": (2, 2, 8, 2)},
+        "convnext-t": {"dims": (96, 192, 384, 768), "depths": (3, 3, 9, 3), "drop": 0.1},
+        "convnext-s": {"dims": (96, 192, 384, 768), "depths": (3, 3, 27, 3), "drop": 0.4},
+        "convnext-b": {"dims": (128, 256, 512, 1024), "depths": (3, 3, 27, 3), "drop": 0.5},
+        "convnext-l": {"dims": (192, 384, 768, 1536), "depths": (3, 3, 27, 3), "drop": 0.5},
+        "convnext-xl": {"dims": (256, 512, 1024, 2048), "depths": (3, 3, 27, 3), "drop": 0.5},
+    },
+    # Two stages and squares of 2 x 2: images of 4 x 4 pixels still leave one token. The paper's start of 1e-6 is for
+    # 300 epochs; the blocks of a model that learns for minutes must count from the first step.
+    fits={"images": {"dims": (64, 128), "depths": (2, 4), "patch": 2, "scale": 0.1}},
+)
+def convnext(
+    *, dims: Sequence[int], depths: Sequence[int], patch: int = 4, drop: float = 0.0, scale: float = 1e-6
+) -> Spec[Pyramid]:
+    """Stages of ``depths`` blocks, ``dims`` wide; rows skip a block with a probability that rises linearly to ``drop``."""
+    last = max(sum(depths) - 1, 1)
+    blocks = [block(drop=drop * i / last, scale=scale) for i in range(sum(depths))]
+    ends = [sum(depths[: stage + 1]) for stage in range(len(depths))]
+    return Pyramid.spec(
+        dims=dims,
+        embed=Patches.spec(patch=patch, norm=_NORM),
+        stages=[blocks[end - depth : end] for depth, end in zip(depths, ends, strict=True)],
+        merges=[ConvMerge.spec(norm=_NORM)] * (len(depths) - 1),
+        norm=NoNorm.spec(),
+        head=Classifier.spec(pool=NormedPool.spec(norm=_NORM)),
+    )
+
+
+def block(*, drop: float = 0.0, scale: float = 1e-6) -> Spec[Layer]:
+    """x + scale * MLP(LN(depthwise 7 x 7 convolution(x))), four times as wide inside the MLP."""
+    residual: Spec[Residual] = LayerScale.spec(inner=Add.spec(), init=scale)
+    if drop:
+        residual = StochasticDepth.spec(inner=residual, drop=drop)
+    return Branch.spec(parts=[DepthwiseConv.spec(kernel=7), _NORM, MLP.spec()], residual=residual)
+
+
+if __name__ == "__main__":
+    from variorum.systems.convnext_ladder import table
+
+    print(table())

@@ -1,0 +1,206 @@
+"""The road from ResNet-50 to ConvNeXt-T, one change a rung. Liu et al. 2022, arXiv:2201.03545, section 2 and figure 2.
+
+Each rung is made from the one before by the change that it is named after, so that it differs by nothing else. The
+training recipe, the figure's first step, is no change of the model. LayerScale belongs to that recipe (table 5), but has
+parameters: it is the last rung here. A convolution has a bias unless a batch norm follows, which would take it away.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from variorum.core import Merge, Spec
+from variorum.layers.channels.activation import Activation
+from variorum.layers.channels.mlp import MLP
+from variorum.layers.channels.nonlinearity import Nonlinearity
+from variorum.layers.embed.patches import Patches
+from variorum.layers.embed.resnet_stem import ResNetStem
+from variorum.layers.heads.classifier import Classifier
+from variorum.layers.merges.bottleneck import Bottleneck
+from variorum.layers.merges.conv import ConvMerge
+from variorum.layers.merges.depthwise import DepthwiseMerge
+from variorum.layers.merges.residual import ResidualMerge
+from variorum.layers.mixers.depthwise_conv import DepthwiseConv
+from variorum.layers.mixers.grid_conv import GridConv
+from variorum.layers.norms.batchnorm import BatchNorm
+from variorum.layers.norms.identity import NoNorm
+from variorum.layers.norms.layernorm import LayerNorm
+from variorum.layers.pools.normed import NormedPool
+from variorum.layers.residuals.add import Add
+from variorum.layers.residuals.layer_scale import LayerScale
+from variorum.models.blocks.branch import Branch
+from variorum.models.pyramid import Pyramid
+
+Road = Spec[Pyramid]
+_BN, _LN = BatchNorm.spec(), LayerNorm.spec(eps=1e-6)
+_RELU, _GELU = Nonlinearity.spec(activation=Activation.RELU), Nonlinearity.spec(activation=Activation.GELU)
+
+
+def ladder(*, width: int = 64) -> list[tuple[str, Road]]:
+    """The rungs in order, by name; ``width`` is that of the stem of ResNet-50 and divisible by 4, less for a small road."""
+    rungs = [("ResNet-50", resnet(width))]
+    for step in STEPS:
+        rungs.append((step.__name__.replace("_", " "), step(rungs[-1][1])))
+    return rungs
+
+
+def resnet(width: int = 64, depths: Sequence[int] = (3, 4, 6, 3)) -> Road:
+    """ResNet-50: each stage starts with a bottleneck that has a projection beside it; the first one only widens."""
+
+    def parts(conv: Spec[Any]) -> list[Spec[Any]]:
+        return [Bottleneck.spec(ratio=0.25, parts=[_BN, _RELU, conv, _BN, _RELU], bias=False), _BN]
+
+    def start(conv: Spec[Any], stride: int) -> Spec[Merge]:
+        return ResidualMerge.spec(parts=parts(conv), shortcut=[_conv(1, stride), _BN], residual=join)
+
+    join = Add.spec(activation=Activation.RELU)
+    block = Branch.spec(parts=parts(_SAME), residual=join)
+    return Pyramid.spec(
+        dims=[width, *(width * 4 << stage for stage in range(len(depths)))],
+        embed=ResNetStem.spec(),
+        stages=[[], *([block] * (depth - 1) for depth in depths)],
+        merges=[start(_SAME, 1), *[start(_conv(3, 2), 2)] * (len(depths) - 1)],
+        norm=NoNorm.spec(),
+        head=Classifier.spec(),
+    )
+
+
+def _conv(kernel: int, stride: int) -> Spec[Merge]:
+    return ConvMerge.spec(kernel=kernel, stride=stride, norm=NoNorm.spec(), bias=False)
+
+
+_SAME = GridConv.spec(kernel=3, bias=False)
+
+
+# -- the rungs ---------------------------------------------------------------------------------------------------------
+def stage_ratio(road: Road) -> Road:
+    """(3, 4, 6, 3) blocks become (3, 3, 9, 3), as in Swin-T."""
+    block = road.at("stages[1][0]")
+    return road.but(stages=[[], *([block] * (depth - 1) for depth in (3, 3, 9, 3))])
+
+
+def patchify_stem(road: Road) -> Road:
+    """A 4 x 4 convolution with stride 4 instead of the 7 x 7 one, its norm, ReLU and pooling."""
+    return road.but(embed=Patches.spec(patch=4))
+
+
+def depthwise_convolution(road: Road) -> Road:
+    """Each channel is convolved alone."""
+    return _swap(road, {_SAME: DepthwiseConv.spec(kernel=3, bias=False), _conv(3, 2): DepthwiseMerge.spec(kernel=3, bias=False)})
+
+
+def width_96(road: Road) -> Road:
+    """Half as wide again, to make good for the arithmetic saved."""
+    return road.but(dims=[dim * 3 // 2 for dim in road["dims"]])
+
+
+def inverted_bottleneck(road: Road) -> Road:
+    """Blocks are wide inside instead of outside; the stem is as wide as the first stage, so nothing has to widen it."""
+    first, *stages = road["stages"][1:]
+    road = road.but(dims=[dim // 4 for dim in road["dims"][1:]], stages=[[*first, first[0]], *stages], merges=road["merges"][1:])
+    return _everywhere(road, lambda spec: spec.but(ratio=4.0) if spec.cls is Bottleneck else spec)
+
+
+def depthwise_moved_up(road: Road) -> Road:
+    """The convolution comes before the bottleneck, where it is narrow."""
+
+    def move(bottleneck: Spec[Any], norm: Spec[Any]) -> Sequence[Spec[Any]]:
+        outer, act, conv, *after = bottleneck["parts"]
+        return (conv, *after, bottleneck.but(parts=(outer, act)), norm)
+
+    return _branches(road, move)
+
+
+def kernel_7(road: Road) -> Road:
+    """7 x 7 instead of 3 x 3."""
+    conv = (DepthwiseConv, DepthwiseMerge)
+    return _everywhere(road, lambda spec: spec.but(kernel=7) if spec.cls in conv else spec)
+
+
+def gelu(road: Road) -> Road:
+    """GELU instead of ReLU."""
+    return _swap(road, {_RELU: _GELU, Add.spec(activation=Activation.RELU): Add.spec(activation=Activation.GELU)})
+
+
+def fewer_activations(road: Road) -> Road:
+    """One in a block, between its two 1 x 1 convolutions."""
+    road = _branches(road, lambda *parts: [part for part in parts if part != _GELU])
+    return _swap(road, {Add.spec(activation=Activation.GELU): Add.spec()})
+
+
+def fewer_norms(road: Road) -> Road:
+    """One in a block, before its two 1 x 1 convolutions; what follows the norm is now an MLP."""
+    mlp = {True: lambda inner: MLP.spec(), False: lambda inner: inner.but(parts=[_GELU], bias=True)}
+
+    def lessen(conv: Spec[Any], norm: Spec[Any], inner: Spec[Any], last: Spec[Any]) -> Sequence[Spec[Any]]:
+        return (conv, norm, mlp[conv.cls is DepthwiseConv](inner))
+
+    return _branches(road, lessen)
+
+
+def layer_norm(road: Road) -> Road:
+    """Layer norms instead of batch norms; the convolutions before them get biases."""
+    convs = (ConvMerge, DepthwiseConv, DepthwiseMerge)
+    road = _everywhere(road, lambda spec: spec.but(bias=True) if spec.cls in convs else spec)
+    return _swap(road, {_BN: _LN})
+
+
+def separate_downsampling(road: Road) -> Road:
+    """A norm and a 2 x 2 convolution with stride 2 between stages instead of strided blocks; norms where it is coarser."""
+    first, *stages = road["stages"]
+    stages = [[*blocks, first[0]] for blocks in stages]
+    merges = [ConvMerge.spec(norm=_LN)] * len(stages)
+    head = Classifier.spec(pool=NormedPool.spec(norm=_LN))
+    return road.but(stages=[first, *stages], merges=merges, embed=road["embed"].but(norm=_LN), head=head)
+
+
+def layer_scale(road: Road) -> Road:
+    """A learned factor for each channel of a branch, 1e-6 at the start. This is ConvNeXt-T."""
+    return _swap(road, {Add.spec(): LayerScale.spec(inner=Add.spec())})
+
+
+STEPS: tuple[Callable[[Road], Road], ...] = (
+    stage_ratio, patchify_stem, depthwise_convolution, width_96, inverted_bottleneck, depthwise_moved_up, kernel_7, gelu,
+    fewer_activations, fewer_norms, layer_norm, separate_downsampling, layer_scale,
+)  # fmt: skip
+
+
+# -- editing -----------------------------------------------------------------------------------------------------------
+def _everywhere(value: Any, change: Callable[[Spec[Any]], Spec[Any]]) -> Any:
+    """A change made to every spec of a tree, children first."""
+    if isinstance(value, Spec):
+        return change(value.but(**{name: _everywhere(child, change) for name, child in value.args}))
+    return tuple(_everywhere(child, change) for child in value) if isinstance(value, tuple) else value
+
+
+def _swap(road: Road, swaps: dict[Spec[Any], Spec[Any]]) -> Road:
+    """Specs put in place of others, wherever these stand."""
+    return _everywhere(road, lambda spec: swaps.get(spec, spec))
+
+
+def _branches(road: Road, change: Callable[..., Sequence[Spec[Any]]]) -> Road:
+    """A change made to the parts of every branch: (*parts) -> parts."""
+    holders = (Branch, ResidualMerge)
+    return _everywhere(road, lambda spec: spec.but(parts=change(*spec["parts"])) if spec.cls in holders else spec)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+def measured(spec: Road, *, size: int = 224, classes: int = 1000) -> tuple[int, int]:
+    """Parameters, and multiplications with additions for one image of ``size`` x ``size``, built on no device."""
+    with torch.device("meta"):
+        model = spec.fill(channels=3, height=size, width=size, classes=classes).build().eval()
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, size, size))
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+
+
+def table() -> str:
+    """The ladder as text: for each rung its parameters, its MACs at 224 x 224, and what was done."""
+    lines = [f"{'rung':<24}{'parameters':>12}{'GMACs':>8}  change"]
+    says = [resnet.__doc__, *(step.__doc__ for step in STEPS)]
+    for (name, spec), done in zip(ladder(), says, strict=True):
+        parameters, macs = measured(spec)
+        lines.append(f"{name:<24}{parameters / 1e6:>11.2f}M{macs / 1e9:>8.2f}  {done}")
+    return "\n".join(lines)

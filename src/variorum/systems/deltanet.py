@@ -1,0 +1,53 @@
+"""DeltaNet: linear attention with the delta rule, trained in parallel. Yang et al. 2024, arXiv:2406.06484.
+
+What differs from the plain decoder: the mixer, SwiGLU channels, RMSNorm, and no positions, for the recurrence and its
+short convolutions tell the order. Hybrids put softmax attention in some layers: a sliding window in every other one,
+or all keys in two layers (the paper's appendix: the second and the middle one).
+"""
+
+from enum import StrEnum
+
+from variorum.core import Spec, entry
+from variorum.layers.channels.glu import GLU
+from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.heads.unembed import Unembed
+from variorum.layers.mixers.attention import Attention
+from variorum.layers.mixers.delta import Delta
+from variorum.layers.norms.rmsnorm import RMSNorm
+from variorum.layers.patterns.causal import Causal
+from variorum.layers.patterns.window import Window
+from variorum.layers.positions.rotary import Rotary
+from variorum.models.blocks.block import Block
+from variorum.models.stack import Stack
+
+
+class Hybrid(StrEnum):
+    """Which layers attend by softmax."""
+
+    NONE = "none"
+    WINDOW = "window"
+    GLOBAL = "global"
+
+
+@entry(
+    "deltanet",
+    sizes={
+        "340m": {"dim": 1024, "depth": 24},
+        "1.3b": {"dim": 2048, "depth": 24},
+        "1.3b-window": {"dim": 2048, "depth": 24, "hybrid": Hybrid.WINDOW},
+        "1.3b-global": {"dim": 2048, "depth": 24, "hybrid": Hybrid.GLOBAL},
+    },
+    fits={"text": {"dim": 192, "depth": 4, "head_dim": 48}},
+)
+def deltanet(*, dim: int, depth: int, head_dim: int = 128, hybrid: Hybrid = Hybrid.NONE) -> Spec[Stack]:
+    """A decoder of delta-rule blocks, or a hybrid."""
+    delta = Block.spec(mixer=Delta.spec(heads=dim // head_dim), channels=GLU.spec(), norm=RMSNorm.spec())
+    soft = Attention.spec(heads=dim // head_dim, pattern=Causal.spec(), rotation=Rotary.spec(), qkv_bias=False, out_bias=False)
+    window = delta.but(mixer=soft.but(pattern=Window.spec(size=2048)))
+    blocks = {
+        Hybrid.NONE: [delta] * depth,
+        Hybrid.WINDOW: [window if i % 2 else delta for i in range(depth)],
+        Hybrid.GLOBAL: [delta.but(mixer=soft) if i in (1, depth // 2) else delta for i in range(depth)],
+    }[hybrid]
+    return Stack.spec(dim=dim, embed=TokenEmbed.spec(), blocks=blocks, norm=RMSNorm.spec(), head=Unembed.spec(),
+                      tied=[("head.linear.weight", "embed.token.weight")])  # fmt: skip

@@ -1,0 +1,225 @@
+"""For each kind of part: what it is given and how it is called, so that the checks need not know kinds."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from variorum.core import (
+    Channel,
+    Embed,
+    Head,
+    Layout,
+    Memory,
+    Merge,
+    Norm,
+    Pool,
+    Position,
+    Registered,
+    Residual,
+    Rotation,
+    Skeleton,
+    Spec,
+    TokenPart,
+)
+from variorum.testing.facts import WIDTHS
+from variorum.testing.raw import find_raw
+
+if TYPE_CHECKING:
+    from variorum.testing.example import Example
+
+HEADS, HEAD_DIM = 2, 8
+
+
+class Answers(StrEnum):
+    """What the answers of a kind are like."""
+
+    SAME = "shaped like the input"
+    ROW = "one vector for each row"
+    ANY = "said by the part alone"
+
+
+class Stream(NamedTuple):
+    """One input of a part.
+
+    draw: (n, generator) -> one row, (n, ...) if it is made of tokens.
+    given: (rows put together, how they lie) -> arguments of the call.
+    tokens: its rows are made of tokens, so that they can be packed.
+    along: its tokens are those of the answers; otherwise its rows have lengths of their own.
+    """
+
+    draw: Callable[[int, Generator], Tensor]
+    given: Callable[[Tensor, Layout | None], dict[str, Any]]
+    tokens: bool = True
+    along: bool = True
+
+
+class Driver(ABC):
+    """How the parts of one kind are called, and what their answers are like."""
+
+    answers: Answers = Answers.ANY
+
+    @abstractmethod
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """The inputs by name."""
+
+
+_DRIVERS: dict[type[Registered], Driver] = {}
+
+
+def drives(*kinds: type[Registered]) -> Callable[[type[Driver]], type[Driver]]:
+    """Bind a driver to kinds; a plugin with a kind of its own uses this."""
+
+    def bind(driver: type[Driver]) -> type[Driver]:
+        _DRIVERS.update({kind: driver() for kind in kinds})
+        return driver
+
+    return bind
+
+
+def driver_of(cls: type[Registered]) -> Driver | None:
+    """The driver of a class, or None if its kind has none."""
+    return next((_DRIVERS[base] for base in cls.__mro__ if base in _DRIVERS), None)
+
+
+def vectors(width: int) -> Callable[[int, Generator], Tensor]:
+    """Draws rows (n, width) of standard normal numbers."""
+    return lambda n, generator: torch.randn(n, width, generator=generator, dtype=torch.float64)
+
+
+def width_of(spec: Spec[Any]) -> int:
+    """The width of the tokens that a part is given."""
+    args = dict(spec.args)
+    return args["source"] if "source" in args else args["dim"]
+
+
+@drives(Channel, Norm)
+class PointwiseDriver(Driver):
+    """Called with ``x`` alone."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x})}
+
+
+@drives(Position)
+class PositionDriver(Driver):
+    """Called with ``x`` and a layout."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": _placed(example)}
+
+
+@drives(Pool)
+class PoolDriver(Driver):
+    """Called with ``x`` and a layout."""
+
+    answers = Answers.ROW
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": _placed(example)}
+
+
+@drives(Head, Merge)
+class AnswerDriver(Driver):
+    """Called with ``x`` and a layout; answers for tokens or for rows."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": _placed(example)}
+
+
+@drives(TokenPart)
+class TokenDriver(Driver):
+    """Called with ``x``, a layout and, where the example says so, a memory."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``, and ``memory``."""
+        streams = {"x": _placed(example)}
+        if example.with_memory:
+            draw = vectors(width_of(example.spec))
+            streams["memory"] = Stream(draw, lambda x, layout: {"memory": Memory(x, layout)}, along=False)
+        return streams
+
+
+@drives(Residual)
+class ResidualDriver(Driver):
+    """Called with ``x``, a branch that looks at one token at a time, and a layout."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        given: Callable[..., dict[str, Any]] = lambda x, layout: {"x": x, "branch": _branch, "layout": layout}  # noqa: E731
+        return {"x": Stream(vectors(width_of(example.spec)), given)}
+
+
+@drives(Rotation)
+class RotationDriver(Driver):
+    """Called with ``x`` (*tokens, heads, head_dim) and positions."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``, and the positions 0, 1, ..."""
+        heads = vectors(HEADS * HEAD_DIM)
+        return {
+            "x": Stream(lambda n, g: heads(n, g).unflatten(1, (HEADS, HEAD_DIM)), lambda x, layout: {"x": x}),
+            "positions": Stream(lambda n, g: torch.arange(n), lambda where, layout: {"positions": where}),
+        }
+
+
+@drives(Embed)
+class EmbedDriver(Driver):
+    """Called with raw inputs of the kind that it reads."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``inputs``."""
+        return {"inputs": raw_stream(example.spec, example.part.reads, "inputs", "layout", main=True)}
+
+
+@drives(Skeleton)
+class SkeletonDriver(Driver):
+    """Called with the raw inputs that its class names in ``inputs``, and a memory where the example says so."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """One for each raw input."""
+        streams = {}
+        for name, (path, layout, own) in example.part.inputs.items():
+            spec = example.spec.at(path) if path else example.spec
+            reads = own or spec.build(dim=WIDTHS["dim"]).reads
+            streams[name] = raw_stream(spec, reads, name, layout, main=layout == "layout")
+        if example.with_memory:
+            draw = vectors(width_of(example.spec))
+            streams["memory"] = Stream(draw, lambda x, layout: {"memory": Memory(x, layout)}, along=False)
+        return streams
+
+
+def raw_stream(spec: Spec[Any], reads: str, name: str, layout_name: str | None, *, main: bool) -> Stream:
+    """The stream of a raw input that the embed ``spec`` reads."""
+    kind = find_raw(reads)
+
+    def given(x: Tensor, layout: Layout | None) -> dict[str, Any]:
+        return {name: x} if layout is None or layout_name is None else {name: x, layout_name: layout}
+
+    tokens = kind.tokens and layout_name is not None
+    return Stream(lambda n, g: kind.draw(spec, n, g), given, tokens=tokens, along=tokens and main)
+
+
+def _placed(example: "Example") -> Stream:
+    return Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x, "layout": layout})
+
+
+def _branch(x: Tensor) -> Tensor:
+    return (x.roll(1, -1) * 1.5).sin()

@@ -1,0 +1,81 @@
+"""Raw inputs by the name of what embeds read: how the suite draws one row of each."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from variorum.core import Spec, VariorumError
+from variorum.core.errors import nearest
+from variorum.testing.facts import WIDTHS, known
+
+Draw = Callable[[Spec[Any], int, Generator], Tensor]
+
+
+class Raw(NamedTuple):
+    """A kind of raw input. draw: the spec that reads it, a length and a generator -> one row, (n, ...) if ``tokens``.
+
+    tokens: a row is a sequence of any length, each element of which becomes one token.
+    """
+
+    draw: Draw
+    tokens: bool
+
+
+_RAW: dict[str, Raw] = {}
+
+
+def raw(reads: str, *, tokens: bool) -> Callable[[Draw], Draw]:
+    """Tell the suite how to draw a row of what embeds call ``reads``; a plugin with a new kind of input uses this."""
+
+    def bind(draw: Draw) -> Draw:
+        _RAW[reads] = Raw(draw, tokens)
+        return draw
+
+    return bind
+
+
+def find_raw(reads: str) -> Raw:
+    """The kind of raw input of this name; an unknown one raises VariorumError."""
+    if reads not in _RAW:
+        raise VariorumError(f"raw input {reads!r}", expected="a kind of input that the suite can draw", found="none",
+                            do=f"Register one with @variorum.testing.raw({reads!r}, ...). {nearest(reads, _RAW)}")  # fmt: skip
+    return _RAW[reads]
+
+
+@raw("ids", tokens=True)
+def ids(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n,) tokens of the vocabulary."""
+    return torch.randint(known(spec, "vocab"), (n,), generator=generator)
+
+
+@raw("features", tokens=True)
+def features(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n, dim) tokens that are vectors already."""
+    dims = dict(spec.args)
+    return torch.randn(n, dims.get("dim", WIDTHS["dim"]), generator=generator, dtype=torch.float64)
+
+
+@raw("series", tokens=True)
+def series(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n, variables + calendar) steps of a time series."""
+    width = known(spec, "variables") + known(spec, "calendar")
+    return torch.randn(n, width, generator=generator, dtype=torch.float64)
+
+
+@raw("images", tokens=False)
+def images(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(channels, height, width)."""
+    shape = [known(spec, name) for name in ("channels", "height", "width")]
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@raw("table", tokens=False)
+def table(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(columns,) numbers, half of them missing, and codes of categories."""
+    sizes = known(spec, "columns")
+    numbers = torch.randn(len(sizes), generator=generator, dtype=torch.float64)
+    numbers[torch.rand(len(sizes), generator=generator) < 1 / 2] = torch.nan
+    codes = [float(torch.randint(max(size, 1), (), generator=generator)) for size in sizes]
+    return torch.where(torch.tensor(sizes) > 0, torch.tensor(codes, dtype=torch.float64), numbers)

@@ -1,0 +1,77 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from samples.bundles import bundle
+from variorum.core import VariorumError
+from variorum.runtime import export as module
+from variorum.runtime.export import to_onnx
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("tree values", "pixels", "table", "regression")]
+
+
+@pytest.mark.parametrize("name", ["trees", "linear", "images", "text", *SLOW])
+def test_the_file_answers_like_the_model(name, tmp_path):
+    made = bundle(name)
+    report = to_onnx(made, tmp_path / "m.onnx")
+    assert report.difference < 1e-4 and report.nbytes == (tmp_path / "m.onnx").stat().st_size
+    assert {rows for rows, _ in report.checked} == {1, 3, 5} and len({length for _, length in report.checked}) == 2
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    sample = made.preprocess.build().sample(4, 9)
+    with torch.inference_mode():
+        wanted = made.model(**sample).numpy()
+    found = session.run(None, {k: v.numpy() for k, v in sample.items()})[0]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    free = ["batch", "length"] if name == "text" else ["batch"]
+    assert report.inputs["inputs"][: len(free)] == free
+    assert json.loads(json.dumps(report.to_dict()))["opset"] == report.opset
+    told = {p.key: p.value for p in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert told["variorum.kind"] == made.kind and json.loads(told["variorum.labels"]) == list(made.labels)
+    assert told["variorum.preprocess"] == made.preprocess.to_json() and told["variorum.spec"] == made.spec.to_json()
+
+
+def test_a_part_that_does_not_export_is_named(tmp_path):
+    with pytest.raises(VariorumError, match=r"export of the model: .*found NGram, whose traits say that it does not"):
+        to_onnx(bundle("ngram"), tmp_path / "m.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch):
+    made = bundle("linear")
+    write = module._write
+
+    def other(*args):
+        opset = write(*args)
+        with torch.no_grad():
+            made.model.linear.bias += 1e-3
+        return opset
+
+    monkeypatch.setattr(module, "_write", other)
+    with pytest.raises(
+        VariorumError, match=r"expected the model's answers within 0\.0001, found a difference of 0\.001"
+    ):
+        to_onnx(made, tmp_path / "m.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_says_why(tmp_path, monkeypatch):
+    made = bundle("linear")
+    monkeypatch.setattr(made.model, "forward", lambda inputs: inputs if inputs.sum() > 0 else -inputs)
+    with pytest.raises(VariorumError, match="export: expected a model that ONNX can hold, found"):
+        to_onnx(made, tmp_path / "m.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", missing)
+    with pytest.raises(
+        VariorumError, match=r"the package onnx, found none installed. pip install 'variorum\[export\]'"
+    ):
+        to_onnx(bundle("linear"), tmp_path / "m.onnx")

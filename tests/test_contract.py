@@ -1,0 +1,23 @@
+"""Every registered part keeps every promise that it makes."""
+
+from variorum import testing
+from variorum.core import Registered, registered
+from variorum.testing.collect import applicable
+from variorum.testing.ledger import ledger
+
+
+@testing.parametrize()
+def test_contract(part: type[Registered], check: str) -> None:
+    testing.hold(part, check)
+
+
+def test_the_ledger_names_checks_that_are_made() -> None:
+    """A known failure that nothing looks at any more would stand for ever."""
+    for part, check in ledger():
+        assert part in registered(), f"the ledger knows {part}, which is not registered"
+        assert check in applicable(part, slow=True), f"the ledger knows {check} of {part}, which is not made"
+
+
+def test_every_check_is_made_of_some_part() -> None:
+    made = {check for part in registered().values() for check in applicable(part, slow=True)}
+    assert made == {"builds", *testing.CHECKS}
