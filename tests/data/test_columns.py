@@ -103,6 +103,7 @@ def test_numbers_that_look_like_dates_stay_numbers():
         ([np.nan] * 30, "missing in every row"),
         (list(range(1, 31)), "only numbers the rows"),
         ([f"text number {i}" for i in range(100)], "100 different texts"),
+        ([[1, 2], [3]] * 15, "nested values"),
     ],
 )
 def test_columns_left_out_with_a_reason(values, why):

@@ -89,7 +89,11 @@ def test_a_batch_depends_on_seed_and_step_alone(file):
 def test_a_batch_is_the_stored_one(file):
     """Guards the draw itself: a change of it would change every training silently."""
     task = TextTask(str(file), length=4)
-    assert task.batch(0, 3, 0).inputs["inputs"].tolist() == [[120, 119, 120, 97], [121, 102, 111, 122], [111, 113, 116, 121]]
+    assert task.batch(0, 3, 0).inputs["inputs"].tolist() == [
+        [120, 119, 120, 97],
+        [121, 102, 111, 122],
+        [111, 113, 116, 121],
+    ]
 
 
 def test_bits_per_byte_of_a_uniform_model_is_eight(file):
@@ -122,7 +126,10 @@ def test_characters_are_those_of_the_training_part(tmp_path):
 
 
 def test_characters_and_bytes_go_there_and_back():
-    for spec in (TextSymbols.spec(level="byte", alphabet="", length=8), TextSymbols.spec(level="char", alphabet="aßä€😀", length=8)):
+    for spec in (
+        TextSymbols.spec(level="byte", alphabet="", length=8),
+        TextSymbols.spec(level="char", alphabet="aßä€😀", length=8),
+    ):
         symbols = Spec.from_json(spec.to_json()).build()
         assert symbols.decode(symbols.encode("ß€a😀ä").tolist()) == "ß€a😀ä"
         assert int(symbols.encode("ß€a😀ä").max()) < symbols.vocab

@@ -1,4 +1,4 @@
-"""The kernels of linear-time mixers: each fast path against its naive twin and against an independent implementation."""
+"""The kernels of linear-time mixers: each fast path against its naive twin and an independent implementation."""
 
 import importlib.metadata
 import importlib.util
@@ -18,7 +18,7 @@ from variorum.layers.mixers.kernels import rows
 from variorum.layers.mixers.kernels.delta import delta_chunked, delta_parallel, delta_recurrent, delta_step
 from variorum.layers.mixers.kernels.linear import linear_chunked, linear_parallel, linear_recurrent, linear_step
 from variorum.layers.mixers.kernels.scan import chunk_scan, chunk_scan_naive
-from variorum.layers.mixers.kernels.triangular import unit_lower_solve
+from variorum.layers.mixers.kernels.triangular import unit_lower_solve, unit_lower_solve_naive
 
 SLUG = "deltanet"
 DELTA = (delta_recurrent, delta_parallel, delta_chunked)
@@ -49,7 +49,7 @@ def everything(f, xs, **options):
     o, state = f(*xs, **options)
     torch.manual_seed(1)
     # Not randn_like, which fills in the order of memory: equal tensors with other strides would get other numbers.
-    loss = sum((x * torch.randn(x.shape, dtype=x.dtype)).sum() for x in (o, state))
+    loss = sum((x * torch.randn(x.shape, dtype=torch.float64).to(x.dtype)).sum() for x in (o, state))
     return [o, state, *torch.autograd.grad(loss, xs)]
 
 
@@ -103,21 +103,19 @@ def test_only_what_asks_for_a_gradient_gets_one(how):
     assert gap([ours], [twin]) < 1e-9
 
 
-def test_a_second_derivative_is_refused_not_wrong():
-    xs = operands(20)
-    loss = delta_chunked(*xs, chunk=8)[0].square().sum()
-    (first,) = torch.autograd.grad(loss, xs[0], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        torch.autograd.grad(first.sum(), xs[0])
+def test_second_derivatives_are_those_of_finite_differences(how):
+    """They go through the naive twins, and miss nothing that a state carried from segment to segment."""
+    xs = operands(7, batch=1, heads=1, d_k=3, d_v=2)
+    assert torch.autograd.gradgradcheck(lambda *xs: delta_chunked(*xs, chunk=3), xs)
 
 
 @pytest.mark.parametrize("delta", [True, False], ids=["w", "no w"])
-@pytest.mark.parametrize("decay", [(3, 2, 4, 1), (3, 2, 1, 1), (1, 1, 4, 5), None], ids=str)
+@pytest.mark.parametrize("decay", [(3, 2, 2, 1), (3, 2, 1, 1), (1, 1, 2, 3), None], ids=str)
 def test_chunk_scan_equals_its_naive_twin(delta, decay):
     """With and without W, with a decay for each key, for each head, shared by all chunks, and without one."""
     torch.manual_seed(0)
-    shapes = {"q": (3, 2, 6, 4), "k": (3, 2, 6, 4), "u": (3, 2, 6, 5), "scores": (3, 2, 6, 6), "state": (2, 4, 5)}
-    shapes |= {"w": (3, 2, 6, 4)} if delta else {}
+    shapes = {"q": (3, 2, 4, 2), "k": (3, 2, 4, 2), "u": (3, 2, 4, 3), "scores": (3, 2, 4, 4), "state": (2, 2, 3)}
+    shapes |= {"w": (3, 2, 4, 2)} if delta else {}
     xs = {name: torch.randn(shape, dtype=torch.float64, requires_grad=True) for name, shape in shapes.items()}
     if decay is not None:
         xs["decay"] = torch.rand(decay, dtype=torch.float64, requires_grad=True)
@@ -129,16 +127,19 @@ def test_chunk_scan_equals_its_naive_twin(delta, decay):
     ours = everything(positional(chunk_scan), list(xs.values()))
     assert gap(ours, everything(positional(chunk_scan_naive), list(xs.values()))) < 1e-9
     assert torch.autograd.gradcheck(positional(chunk_scan), list(xs.values()))
+    assert torch.autograd.gradgradcheck(positional(chunk_scan), list(xs.values()), fast_mode=True)
 
 
 def test_unit_lower_solve_reads_only_below_the_diagonal():
     torch.manual_seed(0)
     lower, a, b = (torch.randn(2, 3, 6, w, dtype=torch.float64, requires_grad=True) for w in (6, 4, 5))
-    whole = torch.eye(6, dtype=torch.float64) + lower.tril(-1)
+    rate = torch.rand(2, 3, 6, dtype=torch.float64, requires_grad=True)
+    twin = everything(unit_lower_solve_naive, (lower, rate, a, b))
+    assert gap(everything(unit_lower_solve, (lower, rate, a, b)), twin) < 1e-9
     spoilt = torch.where(torch.ones(6, 6).tril(-1).bool(), lower, math.nan)
-    for ours, x in zip(unit_lower_solve(spoilt, a, b), (a, b), strict=True):
-        assert gap([ours], [torch.linalg.inv(whole) @ x]) < 1e-9
-    assert torch.autograd.gradcheck(unit_lower_solve, (lower, a, b))
+    assert gap(unit_lower_solve(spoilt, rate, a, b), twin[:2]) < 1e-9
+    assert torch.autograd.gradcheck(unit_lower_solve, (lower, rate, a, b))
+    assert torch.autograd.gradgradcheck(unit_lower_solve, (lower, rate, a, b), fast_mode=True)
 
 
 def test_equal_keys_do_not_blow_up_the_chunk():
@@ -206,7 +207,7 @@ def test_autocast_and_half_precision(how):
         o, state = delta_chunked(*xs, chunk=16)
         step = delta_step(*(x[:, 0] for x in xs[:4]), xs[4])
     torch.manual_seed(1)
-    loss = sum((x * torch.randn(x.shape)).sum() for x in (o, state))
+    loss = sum((x * torch.randn(x.shape, dtype=torch.float64).to(x.dtype)).sum() for x in (o, state))
     assert gap([o, state, *torch.autograd.grad(loss, xs)], expected) == 0
     assert gap(step, delta_step(*(x[:, 0] for x in xs[:4]), xs[4])) == 0
 
@@ -256,7 +257,7 @@ def test_training_does_linear_work(how):
         o, last = naive("delta_rule").delta_rule_chunkwise(*(x.transpose(1, 2) for x in (q, k, v, beta)))
         return o, last + state
 
-    assert exponent(reference) > 1.5
+    assert exponent(reference) > 1.2
 
 
 @pytest.mark.slow
@@ -264,18 +265,22 @@ def test_training_does_linear_work(how):
 def test_time_is_linear_and_far_below_the_recurrence():
     """Total time grows with an exponent under 1.15 from 512 to 8192 tokens; at 2048 it is a fifth of the recurrence's.
 
-    Processor time of one thread, least of several interleaved rounds: what else runs on the machine adds little to it.
+    Processor time of one thread, least of several interleaved rounds, the second of two calls each: so what else runs on
+    the machine, and what ran before in this process, adds little.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    sizes = {n: [x.detach() for x in operands(n, batch=1, heads=8, d_k=64, d_v=64, dtype=torch.float32)]
-             for n in (512, 2048, 8192)}  # fmt: skip
+    sizes = {
+        n: [x.detach() for x in operands(n, batch=1, heads=8, d_k=64, d_v=64, dtype=torch.float32)]
+        for n in (512, 2048, 8192)
+    }
     calls = {n: lambda xs=xs: delta_chunked(*xs) for n, xs in sizes.items()}
     calls["recurrent"] = lambda: delta_recurrent(*sizes[2048])
     best = dict.fromkeys(calls, math.inf)
     try:
         for _ in range(6):
             for name, call in calls.items():
+                call()
                 start = time.process_time()
                 call()
                 best[name] = min(best[name], time.process_time() - start)
@@ -297,7 +302,7 @@ def test_the_step_form_exports_to_onnx(step, recurrent, gated, tmp_path):
 
     path = tmp_path / "step.onnx"
     first = (*(x[:, 0] for x in tokens), state)
-    torch.onnx.export(Step(), first, dynamo=True, verbose=False).save(path)
+    torch.onnx.export(Step().eval(), first, dynamo=True, verbose=False).save(path)
     session = onnxruntime.InferenceSession(path)
     carried, outputs = state, []
     for t in range(3):

@@ -64,7 +64,9 @@ def test_half_precision_is_summed_in_single():
     assert loss.total.dtype == torch.float32 and loss.mean.item() == pytest.approx(0.693147, rel=1e-5)
 
 
-@pytest.mark.parametrize("targets", [torch.zeros(3, dtype=torch.int64), torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "targets", [torch.zeros(3, dtype=torch.int64), torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64)]
+)
 def test_targets_that_do_not_fit_are_refused(targets):
     with pytest.raises(VariorumError, match="int64 targets of shape"):
         CrossEntropy()(torch.zeros(2, 5), targets)

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from train.tiny_decoder import tiny_decoder
 
+from train.tiny_decoder import tiny_decoder
 from variorum.data.text import TextTask
 
 

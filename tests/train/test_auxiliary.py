@@ -78,7 +78,11 @@ def test_the_gradient_is_that_of_loss_plus_auxiliary(spec, telling):
     batch = Batch({"inputs": ids, "layout": Layout.ragged(LENGTHS)}, targets)
     _, found = take(model, [batch])
     inner: list[torch.Tensor] = []
-    handles = [m.linear.register_forward_hook(lambda _m, _i, y: inner.append(y)) for m in model.modules() if isinstance(m, telling)]
+    handles = [
+        m.linear.register_forward_hook(lambda _m, _i, y: inner.append(y))
+        for m in model.modules()
+        if isinstance(m, telling)
+    ]
     model.zero_grad()
     loss = nn.functional.cross_entropy(model.model(ids, Layout.ragged(LENGTHS)), targets)
     (loss + sum(0.1 * y.square().sum(-1).mean() for y in inner)).backward()

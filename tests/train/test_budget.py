@@ -1,6 +1,7 @@
 """Budgets: they are kept, and the schedule follows them."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_seconds_are_kept_to_one_step(spec, task, evaluations):
     started = time.perf_counter()
     events = train(spec, task, Budget(seconds=0.8), evaluations=evaluations, report=1)
     taken = time.perf_counter() - started
-    longest = max(b["seconds"] - a["seconds"] for a, b in zip(events, events[1:], strict=False))
+    longest = max(b["seconds"] - a["seconds"] for a, b in pairwise(events))
     assert len(events) > 5
     # Without judgements it ends when the time is over; with them, when what is kept for the last one is over.
     assert (0.8 if not evaluations else 0.5) <= events[-1]["seconds"]
@@ -50,7 +51,9 @@ def test_at_least_one_step_is_taken(spec, task):
 
 def test_the_rate_follows_the_steps(spec, task):
     schedule = WarmupCosine.spec(warmup=0.25, floor=0.1)
-    events = train(spec, task, Budget(steps=8), evaluations=0, report=1, schedule=schedule, optimizer=AdamW.spec(lr=0.5))
+    events = train(
+        spec, task, Budget(steps=8), evaluations=0, report=1, schedule=schedule, optimizer=AdamW.spec(lr=0.5)
+    )
     rates = [event["lr"] / 0.5 for event in events]
     assert rates == pytest.approx([schedule.build().factor((step + 1) / 8) for step in range(8)])
     assert rates[0] == 0.5 and rates[1] == 1.0 and rates[-1] == pytest.approx(0.1)
@@ -58,7 +61,7 @@ def test_the_rate_follows_the_steps(spec, task):
 
 def test_the_rate_follows_the_seconds(spec, task):
     events = train(spec, task, Budget(seconds=0.6), evaluations=0, report=1, schedule=WarmupCosine.spec(warmup=0.0))
-    for event, later in zip(events, events[1:], strict=False):
+    for event, later in pairwise(events):
         # The rate of the later step is set between the two reports.
         most, least = (WarmupCosine(warmup=0.0).factor(min(e["seconds"] / 0.6, 1)) for e in (event, later))
         assert least - 1e-9 <= later["lr"] / AdamW().lr <= most + 1e-9

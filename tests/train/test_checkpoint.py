@@ -73,7 +73,7 @@ def test_training_on_a_full_disk_says_so(spec, task, tmp_path, monkeypatch):
     Descent(batch=4).train(spec, task, Run(Budget(steps=2), folder=tmp_path))
     before = (tmp_path / FILE).read_bytes()
     monkeypatch.setattr("variorum.train.checkpoint.save_file", full)
-    with pytest.raises(VariorumError, match="No space left on device .the checkpoint before it is intact"):
+    with pytest.raises(VariorumError, match=r"No space left on device .the checkpoint before it is intact"):
         Descent(batch=4).train(spec, task, Run(Budget(steps=4), folder=tmp_path))
     assert (tmp_path / FILE).read_bytes() == before
 
@@ -140,7 +140,7 @@ def test_tensors_that_are_damaged(spec, task, tmp_path, kind):
     run = Run(Budget(steps=1), folder=tmp_path)
     Descent(batch=4, evaluations=1).train(spec, task, run)
     found = Checkpoint.read(tmp_path / FILE)
-    name = next(n for n in found.tensors if n.startswith(f"{kind}/") and n.endswith("weight") or n.endswith("exp_avg"))
+    name = next(n for n in found.tensors if n.startswith(f"{kind}/") and n.endswith(("weight", "exp_avg")))
     damaged = {(f"{kind}/strange/{n}" if n == name else n): t for n, t in found.tensors.items()}
     Checkpoint(found.record, damaged).write(tmp_path / FILE)
     with pytest.raises(VariorumError):

@@ -4,7 +4,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from torch import nn
 
+from variorum.core import Channel, isolated
 from variorum.objectives.cross_entropy import CrossEntropy
 from variorum.systems.formal_algorithms_transformers import decoder
 from variorum.train.auxiliary import auxiliary
@@ -40,3 +42,16 @@ def test_compiled_equals_eager(task, backend):
     torch.testing.assert_close(compiled, loss, rtol=1e-6, atol=0)
     for name, value in gradients.items():
         torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_after_compiling_parts_are_named_as_before():
+    """Dynamo replaces nn.Module's constructor for good; a part that has none of its own has no arguments still."""
+    torch.compile(nn.ReLU(), backend="eager")(torch.ones(1))
+    torch._dynamo.reset()
+    with isolated():
+
+        class NothingToSay(Channel):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x
+
+        assert NothingToSay.spec().open == ()

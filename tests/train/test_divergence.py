@@ -21,7 +21,7 @@ def test_the_first_bad_step_is_named():
     ledger = Ledger()
     for step, loss in enumerate([1.0, 2.0, float("nan"), float("nan")], start=11):
         note(ledger, step, loss)
-    with pytest.raises(VariorumError, match="loss of step 13: expected a finite number, found nan.*learning rate"):
+    with pytest.raises(VariorumError, match=r"loss of step 13: expected a finite number, found nan.*learning rate"):
         ledger.read(1.0)
 
 

@@ -1,6 +1,7 @@
 """Judging on the valid split: what is kept, when it stops, how much of the split is looked at."""
 
 from contextlib import nullcontext
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -38,10 +39,12 @@ def drifting():
 
             reads = "numbers"
             metric = "distance"
-            facts = {}
+            facts = MappingProxyType({})
             objective = SquaredError.spec()
 
-            def __init__(self, *, best: float = 0.5, batches: int = 3, higher: bool = False, fault: float = 0.0) -> None:
+            def __init__(
+                self, *, best: float = 0.5, batches: int = 3, higher: bool = False, fault: float = 0.0
+            ) -> None:
                 self.best, self.batches, self.fault = best, batches, fault
                 self.higher_is_better = higher
 
@@ -49,7 +52,9 @@ def drifting():
                 return Batch({"inputs": torch.zeros(size)}, torch.full((size,), 100.0))
 
             def held_out(self, split: str, size: int):
-                return (Batch({"inputs": torch.zeros(size)}, torch.full((size,), float(i))) for i in range(self.batches))
+                return (
+                    Batch({"inputs": torch.zeros(size)}, torch.full((size,), float(i))) for i in range(self.batches)
+                )
 
             def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
                 distance = (outputs - self.best).abs() + self.fault
@@ -62,7 +67,11 @@ def train(spec, task, steps=10, **choices):
     """A step moves the number up by 0.1."""
     events = []
     recipe = Descent(
-        batch=2, report=1, schedule=WarmupConstant.spec(warmup=0.0), optimizer=AdamW.spec(lr=0.1, weight_decay=0.0), **choices
+        batch=2,
+        report=1,
+        schedule=WarmupConstant.spec(warmup=0.0),
+        optimizer=AdamW.spec(lr=0.1, weight_decay=0.0),
+        **choices,
     )
     return recipe.train(spec, task, Run(Budget(steps=steps), report=events.append)), events
 
@@ -73,7 +82,9 @@ def test_the_best_parameters_are_kept(drifting, higher):
     model, events = train(spec, task(higher=higher), evaluations=10)
     assert model.value.item() == pytest.approx(0.5, abs=1e-3) and not model.training
     sign = -1 if higher else 1
-    assert [sign * event["valid"] for event in events] == pytest.approx([abs(0.1 * i - 0.5) for i in range(1, 11)], abs=1e-3)
+    assert [sign * event["valid"] for event in events] == pytest.approx(
+        [abs(0.1 * i - 0.5) for i in range(1, 11)], abs=1e-3
+    )
 
 
 def test_the_last_parameters_are_kept_if_asked_for(drifting):
@@ -89,7 +100,9 @@ def test_patience_ends_the_training(drifting):
     assert model.value.item() == pytest.approx(0.5, abs=1e-3)
 
 
-@pytest.mark.parametrize(("evaluations", "steps", "at"), [(0, 10, []), (1, 10, [10]), (3, 10, [4, 7, 10]), (20, 4, [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("evaluations", "steps", "at"), [(0, 10, []), (1, 10, [10]), (3, 10, [4, 7, 10]), (20, 4, [1, 2, 3, 4])]
+)
 def test_judgements_are_spread_evenly(drifting, evaluations, steps, at):
     spec, task = drifting
     _, events = train(spec, task(), steps=steps, evaluations=evaluations)
@@ -104,7 +117,7 @@ def test_a_score_that_is_no_number_is_never_the_best(drifting):
 
 def test_an_empty_valid_split_is_refused(drifting):
     spec, task = drifting
-    with pytest.raises(VariorumError, match="rows in its valid split.*evaluations=0"):
+    with pytest.raises(VariorumError, match=r"rows in its valid split.*evaluations=0"):
         train(spec, task(batches=0), evaluations=1)
     train(spec, task(batches=0), evaluations=0)
 

@@ -9,8 +9,8 @@ import textwrap
 
 import pytest
 import torch
-from train.tiny_decoder import tiny_decoder
 
+from train.tiny_decoder import tiny_decoder
 from variorum.core import VariorumError
 from variorum.train.checkpoint import Checkpoint
 from variorum.train.descent import Descent
@@ -85,7 +85,8 @@ CHILD = """
         print(event["step"], flush=True)
         if event["step"] == {stop}:
             sys.stdin.readline()  # waits here to be killed
-    recipe.build().train(spec, task.build(), Run(Budget(steps={steps}), seed=3, folder=Path(sys.argv[4]), report=report))
+    run = Run(Budget(steps={steps}), seed=3, folder=Path(sys.argv[4]), report=report)
+    recipe.build().train(spec, task.build(), run)
 """
 
 
@@ -94,7 +95,15 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(random_spec, task, tm
     recipe = RECIPE.but(save=0.0)  # after every step
     source = type(task).spec(source=task.source, length=task.length, valid=0.001, test=0.001)
     code = textwrap.dedent(CHILD.format(stop=5, steps=STEPS))
-    args = [sys.executable, "-c", code, random_spec.to_json(), source.to_json(), recipe.to_json(), str(tmp_path / "parts")]
+    args = [
+        sys.executable,
+        "-c",
+        code,
+        random_spec.to_json(),
+        source.to_json(),
+        recipe.to_json(),
+        str(tmp_path / "parts"),
+    ]
     child = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     seen = [child.stdout.readline().strip() for _ in range(5)]
     child.send_signal(signal.SIGKILL)
@@ -118,8 +127,10 @@ def test_a_finished_training_is_only_read(random_spec, task, tmp_path):
 
 def test_a_longer_budget_goes_on(random_spec, task, tmp_path):
     run(random_spec, task, tmp_path)
-    _, events = run(random_spec, task, tmp_path, steps=STEPS + 3)
-    assert [event["step"] for event in events] == [STEPS + 1, STEPS + 2, STEPS + 3]
+    _, events = run(random_spec, task, tmp_path, steps=2 * STEPS)
+    assert [event["step"] for event in events] == list(range(STEPS + 1, 2 * STEPS + 1))
+    # A third and two thirds of the new budget are 8 and 16 steps.
+    assert [event["step"] for event in events if "valid" in event] == [16, 24]
 
 
 def test_seconds_go_on_where_they_stopped(spec, task, tmp_path):
@@ -146,7 +157,9 @@ def test_the_checkpoint_of_another_training_is_refused(spec, task, tmp_path, cha
     recipe = Descent.spec(batch=4, evaluations=0)
     run(spec, task, tmp_path, recipe=recipe, steps=1)
     before = (tmp_path / FILE).read_bytes()
-    said = {"spec": r"blocks\[\*\].channels.dropout: 0.2 -> 0.0", "recipe": "batch: 8 -> 4", "seed": "another: 3"}[change]
+    said = {"spec": r"blocks\[\*\].channels.dropout: 0.2 -> 0.0", "recipe": "batch: 8 -> 4", "seed": "another: 3"}[
+        change
+    ]
     with pytest.raises(VariorumError, match=f"a training with this {change}.*{said}"):
         run(
             tiny_decoder(dropout=0.2) if change == "spec" else spec,

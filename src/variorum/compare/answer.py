@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from variorum.compare import words
-from variorum.compare.result import Result
+from variorum.compare.result import Result, State
 
 Q = words.share
 
@@ -13,9 +13,10 @@ def winner(finished: Sequence[Result]) -> Result | None:
     return finished[0] if finished else None
 
 
-def answer(finished: Sequence[Result], *, failed: int, data: str) -> str:
-    """What to use and why; what is just as good and cheaper; ``finished`` are in the order of their scores."""
-    best = winner(finished)
+def answer(results: Sequence[Result], *, data: str) -> str:
+    """What to use and why; what is just as good and cheaper; ``results`` are in the order of their scores."""
+    finished = [r for r in results if r.finished]
+    best, failed = winner(finished), sum(r.state is State.FAILED for r in results)
     if best is None:
         return f"No candidate was trained to its end on {data}{f': {failed} failed' if failed else ''}."
     figures = f"{best.metric} {Q(best.quality, metric=best.metric)} on unseen rows of {data}"
@@ -29,9 +30,10 @@ def answer(finished: Sequence[Result], *, failed: int, data: str) -> str:
     others = [r for r in finished[1:] if r.equals_best]
     if best.baseline:
         first = f"Use {best.label}, a plain baseline: {figures}."
-        systems = [r for r in finished if not r.baseline]
-        beaten = "No Transformer did better" if systems else "No Transformer took part to its end"
-        return " ".join([first, f"{beaten}.", *_equal(others)])
+        systems = [r for r in results if not r.baseline]
+        ended = any(r.finished for r in systems)
+        beaten = "No Transformer did better." if ended else "No Transformer was trained to its end." if systems else "No Transformer took part."
+        return " ".join([first, beaten, *_equal(others)])
     return " ".join([f"Use {best.label}: {figures}.", *_equal(others), *_cheaper(best, others)])
 
 

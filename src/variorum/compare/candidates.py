@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from variorum.compare.baselines.baseline import Baseline, baselines
+from variorum.compare.describe import ASSUMED
 from variorum.core import Entry, Spec, VariorumError, entries, find_entry, rows
 from variorum.core.errors import nearest
 from variorum.data.task import Task
@@ -57,7 +58,7 @@ def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[l
                 try:
                     chosen.append(_system(entry, task))
                 except VariorumError as error:
-                    left_out.append(f"{entry.slug} is left out: {error}")
+                    left_out.append(f"Left out: {error}")
     beside = [_baseline(baseline, task) for baseline in baselines(task)]
     return sorted([*beside, *chosen], key=lambda c: (not c.brief, not c.baseline)), left_out
 
@@ -65,6 +66,10 @@ def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[l
 def _system(entry: Entry, task: Task) -> Candidate:
     """The system as a candidate; raises :class:`VariorumError` if what the data tell does not complete it."""
     spec = entry.fit(task.reads)
+    unknown = sorted(spec.fill(**task.facts).wants() & ASSUMED.keys())
+    if unknown:
+        raise VariorumError(entry.slug, expected=f"data that tell it {', '.join(unknown)}", found=f"a {task.reads} without",
+                            do="It answers another kind of question than this one.")  # fmt: skip
     with torch.device("meta"):
         spec.fill(**task.facts).build()
     row = rows().get(entry.slug)

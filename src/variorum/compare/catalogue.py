@@ -44,7 +44,7 @@ def select(
 
 def _known(what: str, given: str | None, names: set[str]) -> None:
     if given is not None and given not in names:
-        raise VariorumError(what, expected=f"one of {', '.join(sorted(names))}", found=repr(given), do=nearest(given, names))
+        raise VariorumError(what, expected=f"one of the {len(names)} of the edition", found=repr(given), do=nearest(given, names))
 
 
 def plain(row: Row) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from variorum.compare.flops import flops
 from variorum.compare.measure import parameters
-from variorum.compare.plain import difference, parts
-from variorum.compare.report.page import changes
+from variorum.compare.plain import changes, difference, parts
 from variorum.core import Entry, Part, Skeleton, Spec, VariorumError, entries, rows
 from variorum.core.errors import nearest
 

@@ -61,7 +61,8 @@ def wilson(successes: float, rows: int) -> Interval:
     middle = p + z * z / (2 * rows)
     reach = z * (p * (1 - p) / rows + z * z / (4 * rows * rows)) ** 0.5
     scale = 1 + z * z / rows
-    return Interval(max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale), "Wilson")
+    # Rounding must not put the proportion itself outside.
+    return Interval(max(0.0, min(p, (middle - reach) / scale)), min(1.0, max(p, (middle + reach) / scale)), "Wilson")
 
 
 def resampled(scores: Sequence[Scores], *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:

@@ -21,6 +21,7 @@ from variorum.compare import atomic
 from variorum.compare.footprint import footprints
 from variorum.compare.job import Job
 from variorum.compare.machine import default_threads
+from variorum.compare.measure import row_lengths
 from variorum.compare.process import TIED, end_with_parent
 from variorum.data.bundled import load_task
 from variorum.runtime.bundle import load
@@ -82,30 +83,34 @@ def rounds(
             number += 1
 
 
-def main() -> None:
-    """Measure the bundles of the run folder named on the command line."""
-    out = Path(sys.argv[1])
-    if TIED in sys.argv:
-        end_with_parent()
+def last_pass(out: Path) -> None:
+    """Measure the bundles that ``latency.job.json`` in the run folder names, and write ``latency.json``."""
     asked = json.loads((out / ASKED).read_text("utf-8"))
     job = Job.from_dict(asked["job"])
     torch.set_num_threads(1)
     task = load_task(job.data, target=job.target, seed=job.seed)
     single, batch = (next(iter(task.held_out("test", size))).inputs for size in (1, BATCH))
-    rows = sum(1 for _ in zip(task.held_out("test", 1), range(BATCH), strict=False))
+    rows = len(row_lengths(batch))
     memory = footprints(asked["bundles"], single)
     models: dict[str, nn.Module] = {name: load(bundle).model for name, bundle in asked["bundles"].items()}
     one: dict[str, list[float]] = {name: [] for name in models}
     many: dict[str, list[float]] = {name: [] for name in models}
-    rounds(models, single, seconds=0.6 * asked["seconds"], seed=job.seed, told=lambda name, taken: one[name].extend(taken))
+    rounds(models, single, seconds=0.6 * asked["seconds"], seed=job.seed, told=lambda name, took: one[name].extend(took))
     torch.set_num_threads(default_threads())
-    rounds(models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, taken: many[name].extend(taken))
+    rounds(models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, took: many[name].extend(took))
     found = {}
     for name in models:
         middle, high = summary(one[name])
         found[name] = {"latency_ms": middle, "latency_p95_ms": high, "interleaved": True, "memory_mb": memory[name],
                        "throughput": rows / median(many[name]), "batch": rows}  # fmt: skip
     atomic.write(out / FOUND, json.dumps(found, indent=1, allow_nan=False) + "\n")
+
+
+def main() -> None:
+    """Measure the bundles of the run folder named on the command line."""
+    if TIED in sys.argv:
+        end_with_parent()
+    last_pass(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

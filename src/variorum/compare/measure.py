@@ -38,14 +38,14 @@ def by_row(scores: Tensor, batch: Batch) -> Iterable[Tensor]:
 
     Where some tokens are no targets (the start of a split's last row), rows are cut off at the length of a whole one.
     """
-    lengths = _lengths(batch.inputs)
+    lengths = row_lengths(batch.inputs)
     if len(scores) == len(lengths):
         return scores.split(1)
     return scores.split(lengths if sum(lengths) == len(scores) else lengths[0])
 
 
-def _lengths(inputs: dict[str, Any]) -> list[int]:
-    """Tokens of each row of a batch's inputs."""
+def row_lengths(inputs: dict[str, Any]) -> list[int]:
+    """Tokens of each row of a batch's inputs, as many as there are rows."""
     for value in inputs.values():
         if isinstance(value, Layout) and value.packed:
             return value.lengths

@@ -1,5 +1,7 @@
 """What a system differs in from the plain Transformer of the same form, width and depth."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from variorum.core import Change, Spec, diff, find_entry
 from variorum.core.registry import signature
 
 PLAIN = "formal-algorithms-transformers"
+INDEX = re.compile(r"\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,21 @@ def difference(spec: Spec[Any]) -> Difference:
     """The difference of a spec from its plain counterpart."""
     plain = counterpart(spec)
     mine, theirs = parts(spec), parts(plain)
-    changes = [c for c in diff(plain, spec)]
-    return Difference(plain, tuple(changes), tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine)))
+    return Difference(plain, tuple(diff(plain, spec)), tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine)))
+
+
+def changes(found: Iterable[Change]) -> list[dict[str, str]]:
+    """Changes as texts: where, before, after. One that is made alike in several blocks is told once: ``blocks[0, 1]``."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for change in found:
+        path, _, rest = str(change).partition(": ")
+        before, _, after = rest.partition(" -> ")
+        numbers = INDEX.findall(path)
+        told.setdefault((INDEX.sub("[]", path, count=1), before, after), []).extend(numbers[:1])
+    return [
+        {"path": path.replace("[]", f"[{', '.join(numbers)}]", 1) if numbers else path, "before": before, "after": after}
+        for (path, before, after), numbers in told.items()
+    ]
 
 
 def counterpart(spec: Spec[Any]) -> Spec[Any]:

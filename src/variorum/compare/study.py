@@ -201,5 +201,4 @@ class _Study:
 
 def says(record: Record) -> str:
     """The answer of a comparison."""
-    failed = sum(result.state is State.FAILED for result in record.results.values())
-    return answer(record.finished, failed=failed, data=record.data["title"])
+    return answer(record.ordered, data=record.data["title"])

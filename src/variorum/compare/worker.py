@@ -26,7 +26,7 @@ from variorum.compare.flops import flops
 from variorum.compare.interval import Scores
 from variorum.compare.job import Job
 from variorum.compare.latency import quick
-from variorum.compare.measure import folder_bytes, parameters, score
+from variorum.compare.measure import BATCH, folder_bytes, parameters, row_lengths, score
 from variorum.compare.memory import Peak
 from variorum.compare.process import TIED, end_with_parent
 from variorum.core import Part, VariorumError
@@ -38,6 +38,9 @@ from variorum.train.recipe import Budget, Run
 JOB, RESULT, SCORES, BUNDLE, CHECKPOINTS = "job.json", "result.json", "scores.safetensors", "bundle", "checkpoints"
 MOST_FOR_SCORING = 0.7
 """At most this part of a candidate's seconds is set aside for scoring it on the held-out rows."""
+
+TRIED = 16
+"""Rows that scoring is tried out with."""
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -71,11 +74,13 @@ def work(folder: Path, tell: Tell) -> None:
     if not given.candidate.brief:
         importlib.import_module("lightning_fabric")  # takes seconds, which are not the candidate's
     task = load_task(given.job.data, target=given.job.target, seed=given.job.seed)
-    seconds = max(LEAST_SECONDS, given.seconds - scoring_seconds(given.candidate, task, given.seconds))
-    tell({"stage": "training", "seconds": seconds, "metric": task.metric})
+    tell({"stage": "training", "metric": task.metric})
     began = time.monotonic()
+    scoring = scoring_seconds(given.candidate, task, given.seconds)
+    seconds = max(LEAST_SECONDS, given.seconds - scoring - (time.monotonic() - began))
+    training = time.monotonic()
     model, peak, last = train(given, task, folder, seconds, tell)
-    trained = time.monotonic() - began
+    trained = time.monotonic() - training
     tell({"stage": "scoring"})
     save(Bundle.of(model, task, provenance=provenance(given, task, trained)), folder / BUNDLE)
     del model
@@ -131,18 +136,14 @@ def scoring_seconds(candidate: Candidate, task: Task, seconds: float) -> float:
         model = candidate.spec.fill(**task.facts).build().eval()
     except VariorumError:  # its size is known only once it is trained: a forest of trees, say
         return 0.05 * seconds
+    rows = sum(len(row_lengths(batch.inputs)) for batch in task.held_out("test", BATCH))
+    tried = next(iter(task.held_out("test", TRIED)))
     with torch.inference_mode():
-        began, rows = time.monotonic(), 0
-        for number, batch in enumerate(task.held_out("test", 128)):
-            if number == 1:
-                began = time.monotonic()  # the first call also sets things up
-            if number and time.monotonic() - began > 0.02 * seconds:
-                break
-            model(**batch.inputs)
-            rows = number
-        each = (time.monotonic() - began) / max(rows, 1)
-    batches = sum(1 for _ in task.held_out("test", 128))
-    return min(MOST_FOR_SCORING * seconds, 1.25 * each * batches + 0.3)
+        model(**tried.inputs)  # the first call also sets things up
+        began = time.monotonic()
+        model(**tried.inputs)
+        each = (time.monotonic() - began) / len(row_lengths(tried.inputs))
+    return min(MOST_FOR_SCORING * seconds, 1.25 * each * rows + 0.3)
 
 
 def provenance(given: Work, task: Task, trained: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from variorum.core.kinds import (
     TokenPart,
     Tower,
 )
-from variorum.core.layout import Layout, each_pair, each_row, pack, pool_rows, unpack
+from variorum.core.layout import Layout, each_pair, each_row, pack, pool_rows, reform_rows, unpack
 from variorum.core.part import Part
 from variorum.core.registry import Registered, find, registered
 from variorum.core.spec import Change, Spec, diff
@@ -82,6 +82,7 @@ __all__ = [
     "pack",
     "points",
     "pool_rows",
+    "reform_rows",
     "registered",
     "rows",
     "unpack",

@@ -10,7 +10,7 @@ from variorum.core.errors import VariorumError, nearest
 from variorum.core.part import Part
 
 AUXILIARY = "auxiliary"
-"""The point at which any part may tell a loss of its own, already a mean over real tokens."""
+"""The point at which any part may tell a loss of its own: a scalar, weighted, already a mean over real tokens."""
 
 
 def points(model: nn.Module) -> list[str]:

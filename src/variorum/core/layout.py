@@ -190,6 +190,28 @@ def pool_rows(fn: Callable[..., Tensor], layout: Layout | None, *tensors: Tensor
     return out
 
 
+def reform_rows(fn: Callable[..., Tensor], layout: Layout | None, *tensors: Tensor) -> tuple[Tensor, Layout | None]:
+    """Apply ``fn``, from ``(batch, n, ...)`` to ``(batch, m, ...)`` with m by n alone, to rows of any layout.
+
+    The new tokens, and how they lie: packed rows have new lengths, an empty one stays empty; grid, coordinates, segments
+    and starts, which were those of the old tokens, are gone.
+    """
+    if layout is None or layout.offsets is None:
+        return fn(*tensors), None
+    parts = [(rows, fn(*(_gather(t, tokens) for t in tensors))) for rows, tokens in layout.groups]
+    if not parts:
+        return fn(*(t.new_zeros(1, 1, *t.shape[1:]) for t in tensors))[:, 0][:0], Layout(offsets=layout.offsets)
+    lengths = layout.offsets.new_zeros(len(layout.offsets) - 1)
+    for rows, part in parts:
+        lengths = lengths.index_fill(0, rows, part.shape[1])
+    new = Layout.ragged(lengths)
+    out = parts[0][1].new_zeros(int(lengths.sum()), *parts[0][1].shape[2:])
+    for rows, part in parts:
+        tokens = new._offsets()[rows, None] + torch.arange(part.shape[1], device=rows.device)
+        out = out.index_copy(0, tokens.flatten(), part.flatten(0, 1))
+    return out, new
+
+
 def _gather(t: Tensor, tokens: Tensor) -> Tensor:
     """``t[tokens]``, as a view where the tokens of the group are one run."""
     if len(tokens) == 1:

@@ -107,12 +107,13 @@ def _import_all() -> None:
 @cache
 def signature(cls: type[Registered]) -> dict[str, inspect.Parameter]:
     """Constructor parameters by name, without ``self``; annotations resolved."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if not issubclass(owner, Registered):  # that of object or nn.Module, which torch.compile may have replaced
+        return {}
     hints = typing.get_type_hints(cls.__init__, include_extras=True)
     found = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            if cls.__init__ is object.__init__ or "torch.nn" in cls.__init__.__module__:
-                continue
             raise TypeError(f"{cls.__name__}.__init__ takes *{name}: a part's constructor names every argument")
         if name not in hints:
             raise TypeError(f"{cls.__name__}.__init__: {name} has no type")

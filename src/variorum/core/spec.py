@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from variorum.core.errors import VariorumError, nearest
@@ -32,15 +33,8 @@ class Spec(Generic[T_co]):
     @classmethod
     def of(cls, owner: type[Registered], args: Mapping[str, Any]) -> "Spec[Any]":
         """A spec of ``owner``; raises :class:`VariorumError` for an unknown or ill-typed argument."""
-        known = signature(owner)
-        for name, value in args.items():
-            if name not in known:
-                raise VariorumError(f"{owner.__name__}.spec", expected="arguments of its constructor",
-                                    found=f"unknown argument {name!r}", do=nearest(name, known))  # fmt: skip
-            if not fits(frozen := freeze(value), known[name].annotation):
-                raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=says(known[name].annotation),
-                                    found=says_value(frozen), do="Pass a value of the expected type.")  # fmt: skip
-        return cls(owner.__name__, tuple((name, freeze(args[name])) for name in known if name in args))
+        frozen = {name: _checked(owner, name, value) for name, value in args.items()}
+        return cls(owner.__name__, tuple((name, frozen[name]) for name in signature(owner) if name in frozen))
 
     # -- reading ---------------------------------------------------------------------------------------------------
     @property
@@ -63,7 +57,7 @@ class Spec(Generic[T_co]):
     def open(self) -> tuple[str, ...]:
         """Names of the parameters still to be given before this spec itself can be built."""
         chosen = dict(self.args)
-        return tuple(n for n, p in signature(self.cls).items() if p.default is p.empty and n not in chosen)
+        return tuple(name for name in _required(self.cls) if name not in chosen)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "Spec[Any]"]]:
         """Every spec of the tree with its path; the root's path is the empty string."""
@@ -106,13 +100,20 @@ class Spec(Generic[T_co]):
         """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for, and None (not
         known), is ignored.
         """
-        given = {name: offered[name] for name in self.open if offered.get(name) is not None}
-        spec = self.but(**given) if given else self
-        if spec.open:
-            raise VariorumError(f"building {self.part}", expected=f"values for {', '.join(spec.open)}",
-                                found="none", do=f"Pass them: spec.build({spec.open[0]}=...), or fill() them.")  # fmt: skip
-        known = signature(spec.cls)
-        built = spec.cls(**{name: thaw(value, known[name].annotation) for name, value in spec.args})
+        owner, args, spec = self.cls, dict(self.args), self
+        left = [name for name in _required(owner) if name not in args]
+        given = {name: _checked(owner, name, offered[name]) for name in left if offered.get(name) is not None}
+        if len(given) < len(left):
+            left = [name for name in left if name not in given]
+            raise VariorumError(f"building {self.part}", expected=f"values for {', '.join(left)}",
+                                found="none", do=f"Pass them: spec.build({left[0]}=...), or fill() them.")  # fmt: skip
+        if given:  # what was chosen before was checked then
+            args |= given
+            spec = Spec(self.part, tuple((name, args[name]) for name in signature(owner) if name in args))
+        for name, hint in _thawed(owner):
+            if name in args:
+                args[name] = thaw(args[name], hint)
+        built = owner(**args)
         built.__dict__["built_from"] = spec
         return built
 
@@ -162,6 +163,39 @@ def diff(a: Spec[Any], b: Spec[Any]) -> list[Change]:
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
+@cache
+def _required(owner: type[Registered]) -> tuple[str, ...]:
+    """Names of the constructor's parameters that have no default."""
+    return tuple(name for name, parameter in signature(owner).items() if parameter.default is parameter.empty)
+
+
+@cache
+def _thawed(owner: type[Registered]) -> tuple[tuple[str, Any], ...]:
+    """Names and types of the constructor's parameters whose frozen values are not what it wants; of most they are."""
+    hints = ((name, parameter.annotation) for name, parameter in signature(owner).items())
+    return tuple((name, hint) for name, hint in hints if not _stays(hint))
+
+
+def _stays(hint: Any) -> bool:
+    """Is every frozen value of this type already what the constructor wants?"""
+    if hint is float or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return False
+    return typing.get_origin(hint) is Spec or all(_stays(arg) for arg in typing.get_args(hint))
+
+
+def _checked(owner: type[Registered], name: str, value: Any) -> Any:
+    """The value, frozen, if the constructor of ``owner`` takes it by this name; else VariorumError."""
+    known = signature(owner)
+    if name not in known:
+        raise VariorumError(f"{owner.__name__}.spec", expected="arguments of its constructor",
+                            found=f"unknown argument {name!r}", do=nearest(name, known))  # fmt: skip
+    frozen, hint = freeze(value), known[name].annotation
+    if not fits(frozen, hint):
+        raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=says(hint),
+                            found=says_value(frozen), do="Pass a value of the expected type.")  # fmt: skip
+    return frozen
+
+
 def freeze(value: Any) -> Any:
     """Lists become tuples and enums their values, so that a spec is hashable and goes to JSON unchanged."""
     if isinstance(value, Enum):
@@ -189,6 +223,8 @@ def thaw(value: Any, hint: Any) -> Any:
 
 def fits(value: Any, hint: Any) -> bool:
     """Does a frozen value fit a constructor's type hint?"""
+    if hint is int:  # first, for every width is one
+        return isinstance(value, int) and not isinstance(value, bool)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return True
@@ -207,11 +243,9 @@ def fits(value: Any, hint: Any) -> bool:
             return len(value) == len(args) and all(fits(v, a) for v, a in zip(value, args, strict=True))
         return all(fits(v, args[0]) for v in value) if args else True
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return value in {member.value for member in hint}
+        return any(value == member.value for member in hint)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(hint, type) and isinstance(value, hint)
 
 
@@ -225,6 +259,8 @@ def says(hint: Any) -> str:
     """A type hint in words."""
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "one of " + ", ".join(repr(m.value) for m in hint)
+    if hint is float:
+        return "finite float"
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
     return re.sub(r"\b(?:[a-z_]\w*\.)+", "", text)
 
@@ -268,7 +304,7 @@ def _read(node: Any, depth: int, counter: Iterator[int]) -> Any:
     if isinstance(node, dict):
         if set(node) != {"part", "args"} or not isinstance(node["part"], str) or not isinstance(node["args"], dict):
             raise VariorumError("spec", expected='objects of the form {"part": name, "args": {...}}',
-                                found=f"keys {sorted(node)[:8]}", do="Write it with Spec.to_json.")  # fmt: skip
+                                found=f"keys {sorted(map(str, node))[:8]}", do="Write it with Spec.to_json.")  # fmt: skip
         return Spec.of(find(node["part"]), {k: _read(v, depth + 1, counter) for k, v in node["args"].items()})
     if isinstance(node, list | tuple):
         return tuple(_read(v, depth + 1, counter) for v in node)

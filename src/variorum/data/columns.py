@@ -26,6 +26,8 @@ DATES = (
     "%b %d, %Y",
     "%m/%d/%Y %H:%M",
 )
+WRITTEN = r"\d{4}[-/]\d|\d{1,2}[/.]\d{1,2}[/.]\d{4}|\d{1,2} [A-Za-z]{3} \d{4}|[A-Za-z]{3} \d{1,2},? \d{4}"
+"""How they begin: pandas also takes -1.5 for a date."""
 MOST_CATEGORIES = 255
 
 
@@ -133,11 +135,23 @@ def numbers(values: "pd.Series") -> np.ndarray:
 def words(values: "pd.Series") -> "pd.Series":
     """Values as text, whole numbers without a decimal point, so that a column reads alike with and without gaps."""
 
-    def word(value: Any) -> str:
-        whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-        return str(int(value)) if whole else str(value).strip()
+    import pandas as pd
 
-    return values.dropna().astype(object).map(word).reindex(values.index)
+    if values.dtype == object:  # it may hold lists, which have no hash
+        values = values.map(lambda value: value if pd.api.types.is_scalar(value) else str(value))
+    codes, different = pd.factorize(values)
+    texts = np.array([*map(word, different), None], dtype=object)  # the code of a missing value is -1: the last
+    return pd.Series(texts[codes], index=values.index, name=values.name)
+
+
+def word(value: Any) -> str:
+    """One value as text."""
+    return str(int(value)) if is_whole(value) else str(value).strip()
+
+
+def is_whole(value: Any) -> bool:
+    """Is a value a float that stands for exactly one whole number?"""
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**53
 
 
 def moments(values: np.ndarray) -> tuple[float, float]:
@@ -163,7 +177,7 @@ def date_format(values: "pd.Series") -> str | None:
     if pd.api.types.is_datetime64_any_dtype(values):
         return "ISO8601"
     texts = _known(values)
-    if not len(texts) or not texts.str.contains(r"\d[-/. :]|[A-Za-z]{3} \d").all():
+    if not len(texts) or not texts.str.match(WRITTEN).all():
         return None
     sample = texts.iloc[:200]
     for written in DATES:
@@ -195,5 +209,6 @@ def _seconds(values: "pd.Series", written: str) -> np.ndarray:
         values = pd.to_datetime(values.astype("string").str.strip(), format=written, errors="coerce", utc=True)
     elif values.dt.tz is not None:
         values = values.dt.tz_convert("UTC")
-    since = values - pd.Timestamp(0, tz=values.dt.tz)
+    # In seconds, as nanoseconds do not reach beyond the year 2262.
+    since = values.dt.as_unit("s") - pd.Timestamp(0, tz=values.dt.tz).as_unit("s")
     return since.dt.total_seconds().to_numpy(np.float64)

@@ -20,18 +20,22 @@ def read_table(path: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """
     import pandas as pd
 
-    path = Path(path)
+    path, notes = Path(path), list[str]()
     if path.suffix.lower() == ".parquet":
         try:
-            frame, notes = pd.read_parquet(path), []
+            frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise VariorumError(path.name, expected="a parquet file", found=str(error).splitlines()[0],
                                 do="Write it again, or give a .csv file.") from None  # fmt: skip
     else:
-        text, notes = decode(path.read_bytes(), path.name)
+        text, repaired = decode(path.read_bytes(), path.name)
         separator, more = _check_fields(text, path)
-        notes += more
-        frame = pd.read_csv(io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, low_memory=False)
+        notes += [*repaired, *more]
+        try:
+            frame = pd.read_csv(io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, low_memory=False)
+        except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
+            raise VariorumError(path.name, expected="a table", found=str(error).strip().splitlines()[0],
+                                do="Mend the file, or write it again as .parquet.") from None  # fmt: skip
     frame.columns = [str(name).strip() for name in frame.columns]
     _check_names(list(frame.columns), path.name)
     if not len(frame):

@@ -35,6 +35,8 @@ def choose(values: "pd.Series") -> tuple[Spec[Column] | None, str | None]:
         return _number(values, None)
     if not values.notna().any():
         return None, f"Column {name} is left out: it is missing in every row."
+    if not values.dropna().map(pd.api.types.is_scalar).all():
+        return None, f"Column {name} is left out: it holds lists or other nested values."
     if pd.api.types.is_bool_dtype(values):
         return _varied(CategoryColumn, values, values.nunique())
     if reads_as_numbers(values):

@@ -1,5 +1,6 @@
 """Tables: columns of numbers, categories and dates, and a class or a value to predict."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,7 @@ class TableTask(Task):
         self.preprocess, left_out = TableColumns.fit(train, fitted)
         columns = self.preprocess.build()
         self.target: Target = columns.target
+        self.labels: tuple[Any, ...] = columns.target.labels
         self.cardinalities = columns.cardinalities
         self.notes: tuple[str, ...] = (*notes, *more, said, *left_out)
         self._rows = torch.from_numpy(columns.encode(frame))
@@ -162,11 +164,6 @@ class TableTask(Task):
     def writes(self) -> str:
         """Which head answers the task: class or value."""
         return self.target.writes
-
-    @property
-    def labels(self) -> tuple[Any, ...]:
-        """The classes in the user's own terms; none for a value."""
-        return self.target.labels
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -237,8 +234,13 @@ def _find_target(frame: "pd.DataFrame", target: str | None, source: str) -> str:
 
 def _known_targets(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """The rows whose target is known."""
+    import pandas as pd
+
     values = frame[name]
-    known = np.isfinite(values) if values.dtype.kind == "f" else values.notna()
+    if not values.dropna().map(pd.api.types.is_scalar).all():
+        raise VariorumError(f"target {name!r}", expected="numbers, words or truth values", found="lists or other nested values",
+                            do="Choose another column.")  # fmt: skip
+    known = values.notna() & ~values.isin([math.inf, -math.inf])
     if not known.any():
         raise VariorumError(f"target {name!r}", expected="values", found="a column that is missing in every row",
                             do="Choose another column.")  # fmt: skip

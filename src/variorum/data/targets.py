@@ -1,13 +1,12 @@
 """What a table's model answers: a class or a value, each remembered with the words to say it in."""
 
-import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from variorum.core import Registered, Spec
-from variorum.data.columns import moments, numbers, words
+from variorum.data.columns import is_whole, moments, numbers, word, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,14 +39,14 @@ class ClassTarget(Target):
 
     def __init__(self, name: str, *, labels: tuple[str | int | float | bool, ...]) -> None:
         self.name, self.labels = name, labels
-        self._codes = {_word(label): code for code, label in enumerate(labels)}
+        self._codes = {word(label): code for code, label in enumerate(labels)}
 
     @classmethod
     def fit(cls, values: "pd.Series") -> Spec["ClassTarget"]:
         """The labels that occur, in order: numbers by size, words by alphabet."""
-        labels = {_word(label): label for label in map(_plain, values.dropna().unique())}
+        labels = {word(label): label for label in map(_plain, values.dropna().unique())}
         numeric = all(isinstance(label, int | float) for label in labels.values())
-        order = sorted(labels.values(), key=None if numeric else _word)
+        order = sorted(labels.values(), key=None if numeric else word)
         return cls.spec(name=str(values.name), labels=tuple(order))
 
     def encode(self, values: "pd.Series") -> np.ndarray:
@@ -108,12 +107,6 @@ def is_value(values: "pd.Series") -> bool:
 def _plain(value: Any) -> Any:
     """A label as a JSON value: whole floats become integers."""
     value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float) and value.is_integer() and math.isfinite(value):
-        return int(value)
     if isinstance(value, str):
         return value.strip()
-    return value if isinstance(value, int | float) else str(value)
-
-
-def _word(label: Any) -> str:
-    return str(label).strip() if not isinstance(label, float) else repr(label)
+    return int(value) if is_whole(value) else value if isinstance(value, int | float) else str(value)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from variorum.core import Objective, Registered, Spec
+from variorum.data.preprocess import Preprocess
 
 Split = Literal["valid", "test"]
 
@@ -35,6 +36,10 @@ class Task(Registered, abstract=True):
     metric: str
     """Name of the score, e.g. accuracy."""
     higher_is_better: bool = True
+    preprocess: Spec[Preprocess] | None = None
+    """What a model file must remember to read a user's rows as this task does."""
+    labels: tuple[Any, ...] = ()
+    """The classes in the user's own terms."""
     notes: tuple[str, ...] = ()
     """A sentence for each thing that was detected, repaired or left out when the data were read."""
 

@@ -111,6 +111,7 @@ def train_bpe(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
     made.train_from_iterator(map(_text, lines), trainer=trainer)
+    _fits(made, vocab)
     return Tokenizer(json=made.to_str(), roles=[("bos", special[0]), ("eos", special[0])] if special else [])
 
 
@@ -124,21 +125,60 @@ def train_wordpiece(
 ) -> Tokenizer:
     """WordPiece as BERT uses it: words split into the longest known pieces, ``[CLS] text [SEP]`` around.
 
-    Schuster & Nakajima 2012; Devlin et al. 2018, arXiv:1810.04805. lowercase: also takes accents off.
-    special: padding, unknown, first, separating and masking token, in this order.
+    Schuster & Nakajima 2012; Devlin et al. 2018, arXiv:1810.04805. Pieces are merged by frequency, as in byte pair
+    encoding. lowercase: also takes accents off.    special: padding, unknown, first, separating and masking token, in
+    this order.    least: how often a merged pair must occur.
     """
     _, unknown, first, last, _ = special
-    made = tokenizers.Tokenizer(models.WordPiece(unk_token=unknown))
-    made.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab, min_frequency=least, special_tokens=list(special), show_progress=False
-    )
-    made.train_from_iterator(map(_text, lines), trainer=trainer)
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=lowercase), pre_tokenizers.BertPreTokenizer()
+    words = [w for line in lines for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(_text(line)))]
+    made = tokenizers.Tokenizer(models.WordPiece(vocab=_pieces(words, vocab, special, least), unk_token=unknown))
+    made.normalizer, made.pre_tokenizer, made.decoder = normalizer, splitter, decoders.WordPiece()
+    made.add_special_tokens(list(special))
     made.post_processor = bert_template(made, first, last)
     roles = zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True)
     return Tokenizer(json=made.to_str(), roles=list(roles))
+
+
+def _pieces(words: Sequence[str], vocab: int, special: Sequence[str], least: int) -> dict[str, int]:
+    """Pieces and their ids: special tokens, characters, characters within words (``##x``), merged ones.
+
+    The package's trainer of WordPiece gives characters within words their ids in the order of a hash table, which is
+    another one in every run, and so do its ties. Here every character has one code where it begins a word and another
+    where it goes on; byte pair encoding of the codes, which sorts them, finds the same merges in every run.
+    """
+    letters = sorted({letter for word in words for letter in word})
+    begin = {letter: chr(0xF0000 + i) for i, letter in enumerate(letters)}
+    go_on = {letter: chr(0x100000 + i) for i, letter in enumerate(letters)}
+    plain = {code: letter for codes in (begin, go_on) for letter, code in codes.items()}
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        min_frequency=least,
+        special_tokens=list(special),
+        show_progress=False,
+        initial_alphabet=list(begin.values()),
+    )
+    coded = tokenizers.Tokenizer(models.BPE())
+    coded.train_from_iterator(
+        (begin[w[0]] + "".join(go_on[letter] for letter in w[1:]) for w in words), trainer=trainer
+    )
+    _fits(coded, vocab)
+
+    def piece(token: str) -> str:
+        return ("##" if token[0] >= "\U00100000" else "") + "".join(plain[code] for code in token)
+
+    return {token if token in special else piece(token): i for token, i in coded.get_vocab().items()}
+
+
+def _fits(made: tokenizers.Tokenizer, vocab: int) -> None:
+    """Raise VariorumError if special tokens and single characters alone are more than ``vocab``."""
+    if made.get_vocab_size() > vocab:
+        raise VariorumError(
+            "vocab",
+            expected=f"room for the {made.get_vocab_size()} special tokens and characters",
+            found=str(vocab),
+            do="Raise it, or normalise the text.",
+        )
 
 
 def bert_template(made: tokenizers.Tokenizer, first: str, last: str) -> processors.TemplateProcessing:

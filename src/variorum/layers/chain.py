@@ -1,6 +1,7 @@
 """Parts one after another, for parts that hold a list of them."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -33,12 +34,17 @@ class Chain(nn.ModuleList):
     def traits(self) -> Traits:
         """Those of the parts one after the other."""
         traits = POINTWISE
-        for part in self:
+        for part in self.links:
             traits = traits.along(part.traits)
         return traits
 
+    @property
+    def links(self) -> list[Link]:
+        """The parts in order."""
+        return cast(list[Link], list(self))
+
     def forward(self, x: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
-        for part in self:
+        for part in self.links:
             if isinstance(part, Merge):
                 x, layout = part(x, layout)
             else:

@@ -33,6 +33,8 @@ class NGram(Skeleton, Streaming):
     traits: Traits = Traits(causal=True, streams=True, exports=False)
     examples = ({"vocab": 8, "contexts": (3, 5), "entries": (6, 6)},)
 
+    unigram: Tensor
+
     def __init__(self, vocab: int, *, contexts: Sequence[int], entries: Sequence[int]) -> None:
         super().__init__()
         if len(contexts) != len(entries) or vocab ** (len(contexts) + 1) >= LARGEST_KEY:
@@ -109,6 +111,12 @@ class NGram(Skeleton, Streaming):
 
 class _Order(nn.Module):
     """What followed each history of one length: ``tokens[offsets[i]:offsets[i + 1]]`` followed ``keys[i]``."""
+
+    keys: Tensor
+    offsets: Tensor
+    lam: Tensor
+    tokens: Tensor
+    chances: Tensor
 
     def __init__(self, contexts: int, entries: int) -> None:
         super().__init__()

@@ -31,6 +31,16 @@ class TreeEnsemble(Skeleton):
     traits: Traits = Traits()
     examples = ({"nodes": 6, "trees": 2, "depth": 1, "outputs": 2},)
 
+    feature: Tensor
+    left: Tensor
+    right: Tensor
+    missing_left: Tensor
+    threshold: Tensor
+    value: Tensor
+    root: Tensor
+    output: Tensor
+    baseline: Tensor
+
     def __init__(self, *, nodes: int, trees: int, depth: int, outputs: int) -> None:
         super().__init__()
         self.depth, self.outputs = depth, outputs

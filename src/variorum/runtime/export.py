@@ -119,6 +119,7 @@ def _write(model: Part, sample: dict[str, Tensor], axes: dict[str, dict[int, str
             found=f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300]}",
             do="The part that the message names does not export as it says: report it.",
         ) from error
+    assert program is not None, "with dynamo the export is returned"
     proto = program.model_proto
     for key, value in _metadata(bundle).items():
         proto.metadata_props.add(key=key, value=value)
@@ -160,9 +161,10 @@ def _compare(model: Part, preprocess: Any, path: Path) -> tuple[float, dict[str,
         if not gap <= TOLERANCE * max(1.0, float(wanted.abs().max())):
             raise _differs(f"the model's answers within {TOLERANCE}", f"a difference of {gap:.3g}", rows, length)
         largest = max(largest, gap)
-    return largest, *(
-        {v.name: list(v.shape) for v in values} for values in (session.get_inputs(), session.get_outputs())
+    inputs, outputs = (
+        {value.name: list(value.shape) for value in values} for values in (session.get_inputs(), session.get_outputs())
     )
+    return largest, inputs, outputs
 
 
 def _differs(expected: str, found: str, rows: int, length: int) -> VariorumError:

@@ -2,8 +2,10 @@
 
 Three steps from ViT to a Transformer that learns from small data: ViT-Lite (small patches, few layers), CVT (the class
 token gives way to sequence pooling), CCT (patches give way to convolutions). CCT-L/KxC has L layers and C convolutions
-of K x K. The paper's layers are pre-norm; its official code also puts a norm on the stream between attention and MLP
-(``norms=Norms.CODE``), with as many parameters.
+of K x K. For text the convolution goes along the words, which are 300 wide: Text-CCT-L/K. The paper's layers are
+pre-norm; its official code also puts a norm on the stream between attention and MLP (``norms=Norms.CODE``), with as
+many parameters. Positions are learned for images, sinusoids for text; ``replace("embed.position", ...)`` gives others,
+and with ``NoPosition`` or ``Sinusoid`` one model takes images of any size.
 """
 
 from enum import StrEnum
@@ -13,12 +15,14 @@ from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.class_token import ClassToken
 from variorum.layers.embed.conv_tokens import ConvTokens
 from variorum.layers.embed.patches import Patches
+from variorum.layers.embed.text_conv_tokens import TextConvTokens
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.norms.identity import NoNorm
 from variorum.layers.pools.first import FirstToken
 from variorum.layers.pools.sequence import SeqPool
 from variorum.layers.positions.learned import LearnedPosition
+from variorum.layers.positions.sinusoid import Sinusoid
 from variorum.layers.residuals.doublenorm import DoubleNorm
 from variorum.layers.residuals.prenorm import PreNorm
 from variorum.layers.residuals.stochastic_depth import StochasticDepth
@@ -30,8 +34,8 @@ SEQPOOL, CLASS = SeqPool.spec(), FirstToken.spec()
 
 
 def conv(kernel: int, layers: int) -> Spec[Embed]:
-    """CCT's tokenizer."""
-    return ConvTokens.spec(kernel=kernel, layers=layers, position=_LEARNED)
+    """CCT's tokenizer; the authors' convolutions of 7 x 7, for large images, have stride 2, those of 3 x 3 stride 1."""
+    return ConvTokens.spec(kernel=kernel, stride=max(1, kernel // 2 - 1), layers=layers, position=_LEARNED)
 
 
 def patches(size: int) -> Spec[Embed]:
@@ -42,6 +46,11 @@ def patches(size: int) -> Spec[Embed]:
 def class_patches(size: int) -> Spec[Embed]:
     """ViT-Lite's tokenizer."""
     return ClassToken.spec(embed=Patches.spec(patch=size), position=_LEARNED)
+
+
+def words(kernel: int) -> Spec[Embed]:
+    """CCT's tokenizer of texts."""
+    return TextConvTokens.spec(kernel=kernel, position=Sinusoid.spec())
 
 
 class Norms(StrEnum):
@@ -62,6 +71,9 @@ class Norms(StrEnum):
         "cct-14/7x2": {"dim": 384, "depth": 14, "heads": 6, "ratio": 3, "embed": conv(7, 2)},
         "cvt-7/4": {"dim": 256, "depth": 7, "heads": 4, "ratio": 2, "embed": patches(4)},
         "vit-lite-7/4": {"dim": 256, "depth": 7, "heads": 4, "ratio": 2, "embed": class_patches(4), "pool": CLASS},
+        "text-cct-2/2": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": words(2)},
+        "text-cct-4/2": {"dim": 128, "depth": 4, "heads": 2, "ratio": 1, "embed": words(2)},
+        "text-cct-6/1": {"dim": 256, "depth": 6, "heads": 4, "ratio": 2, "embed": words(1)},
     },
     fits={"images": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": conv(3, 2)}},
 )
@@ -76,7 +88,7 @@ def cct(
     norms: Norms = Norms.PAPER,
     drop: float = 0.1,
 ) -> Spec[Stack]:
-    """A compact Transformer; stochastic depth and attention dropout rise to ``drop``."""
+    """A compact Transformer with dropout ``drop``; stochastic depth rises to that from layer to layer."""
     blocks = [layer(dim, heads, ratio, norms, drop, drop * i / max(depth - 1, 1)) for i in range(depth)]
     return Stack.spec(dim=dim, embed=embed, blocks=blocks, head=Classifier.spec(pool=pool))
 

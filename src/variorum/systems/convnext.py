@@ -1,9 +1,9 @@
 """A ConvNet for the 2020s. Liu et al. 2022, arXiv:2201.03545.
 
-A ResNet modernised until it has the shape of a Swin Transformer without attention: a 4 x 4 patch stem with a layer norm,
-four stages whose blocks are x + scale * MLP(LN(depthwise 7 x 7 convolution(x))), a layer norm and a 2 x 2 convolution
-with stride 2 between stages, and a mean over the grid, normed, before the classifier. The road from ResNet-50 to here is
-``variorum.systems.convnext_ladder``; ``python -m variorum.systems.convnext`` prints it.
+A ResNet modernised until it has the shape of a Swin Transformer without attention: a 4 x 4 patch stem with a layer
+norm, four stages whose blocks are x + scale * MLP(LN(depthwise 7 x 7 convolution(x))), a layer norm and a 2 x 2
+convolution with stride 2 between stages, and a mean over the grid, normed, before the classifier. The road from
+ResNet-50 to here is ``variorum.systems.convnext_ladder``; ``python -m variorum.systems.convnext`` prints it.
 
 Atto to Nano are sizes that the timm library added below the paper's.
 """
@@ -11,6 +11,7 @@ Atto to Nano are sizes that the timm library added below the paper's.
 from collections.abc import Sequence
 
 from variorum.core import Layer, Residual, Spec, entry
+from variorum.layers.chain import Link
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.patches import Patches
 from variorum.layers.heads.classifier import Classifier
@@ -26,6 +27,7 @@ from variorum.models.blocks.branch import Branch
 from variorum.models.pyramid import Pyramid
 
 _NORM = LayerNorm.spec(eps=1e-6)
+_PARTS: tuple[Spec[Link], ...] = (DepthwiseConv.spec(kernel=7), _NORM, MLP.spec())
 
 
 @entry(
@@ -48,9 +50,11 @@ _NORM = LayerNorm.spec(eps=1e-6)
 def convnext(
     *, dims: Sequence[int], depths: Sequence[int], patch: int = 4, drop: float = 0.0, scale: float = 1e-6
 ) -> Spec[Pyramid]:
-    """Stages of ``depths`` blocks, ``dims`` wide; rows skip a block with a probability that rises linearly to ``drop``."""
+    """Stages of ``depths`` blocks, ``dims`` wide; rows skip block i with probability drop * i / (blocks - 1)."""
+    join: Spec[Residual] = LayerScale.spec(inner=Add.spec(), init=scale)
     last = max(sum(depths) - 1, 1)
-    blocks = [block(drop=drop * i / last, scale=scale) for i in range(sum(depths))]
+    joins = [StochasticDepth.spec(inner=join, drop=drop * i / last) if drop else join for i in range(sum(depths))]
+    blocks: list[Spec[Layer]] = [Branch.spec(parts=_PARTS, residual=residual) for residual in joins]
     ends = [sum(depths[: stage + 1]) for stage in range(len(depths))]
     return Pyramid.spec(
         dims=dims,
@@ -60,14 +64,6 @@ def convnext(
         norm=NoNorm.spec(),
         head=Classifier.spec(pool=NormedPool.spec(norm=_NORM)),
     )
-
-
-def block(*, drop: float = 0.0, scale: float = 1e-6) -> Spec[Layer]:
-    """x + scale * MLP(LN(depthwise 7 x 7 convolution(x))), four times as wide inside the MLP."""
-    residual: Spec[Residual] = LayerScale.spec(inner=Add.spec(), init=scale)
-    if drop:
-        residual = StochasticDepth.spec(inner=residual, drop=drop)
-    return Branch.spec(parts=[DepthwiseConv.spec(kernel=7), _NORM, MLP.spec()], residual=residual)
 
 
 if __name__ == "__main__":

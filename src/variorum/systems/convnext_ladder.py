@@ -1,8 +1,9 @@
 """The road from ResNet-50 to ConvNeXt-T, one change a rung. Liu et al. 2022, arXiv:2201.03545, section 2 and figure 2.
 
 Each rung is made from the one before by the change that it is named after, so that it differs by nothing else. The
-training recipe, the figure's first step, is no change of the model. LayerScale belongs to that recipe (table 5), but has
-parameters: it is the last rung here. A convolution has a bias unless a batch norm follows, which would take it away.
+training recipe, the figure's first step, is no change of the model. LayerScale belongs to that recipe (table 5), but
+has parameters: it is the last rung here. A convolution has a bias unless a batch norm follows, which would take it
+away.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ _RELU, _GELU = Nonlinearity.spec(activation=Activation.RELU), Nonlinearity.spec(
 
 
 def ladder(*, width: int = 64) -> list[tuple[str, Road]]:
-    """The rungs in order, by name; ``width`` is that of the stem of ResNet-50 and divisible by 4, less for a small road."""
+    """The rungs in order, by name; ``width`` is that of the stem of ResNet-50, even, less for a small road."""
     rungs = [("ResNet-50", resnet(width))]
     for step in STEPS:
         rungs.append((step.__name__.replace("_", " "), step(rungs[-1][1])))
@@ -88,7 +89,9 @@ def patchify_stem(road: Road) -> Road:
 
 def depthwise_convolution(road: Road) -> Road:
     """Each channel is convolved alone."""
-    return _swap(road, {_SAME: DepthwiseConv.spec(kernel=3, bias=False), _conv(3, 2): DepthwiseMerge.spec(kernel=3, bias=False)})
+    return _swap(
+        road, {_SAME: DepthwiseConv.spec(kernel=3, bias=False), _conv(3, 2): DepthwiseMerge.spec(kernel=3, bias=False)}
+    )
 
 
 def width_96(road: Road) -> Road:
@@ -99,7 +102,9 @@ def width_96(road: Road) -> Road:
 def inverted_bottleneck(road: Road) -> Road:
     """Blocks are wide inside instead of outside; the stem is as wide as the first stage, so nothing has to widen it."""
     first, *stages = road["stages"][1:]
-    road = road.but(dims=[dim // 4 for dim in road["dims"][1:]], stages=[[*first, first[0]], *stages], merges=road["merges"][1:])
+    road = road.but(
+        dims=[dim // 4 for dim in road["dims"][1:]], stages=[[*first, first[0]], *stages], merges=road["merges"][1:]
+    )
     return _everywhere(road, lambda spec: spec.but(ratio=4.0) if spec.cls is Bottleneck else spec)
 
 
@@ -132,10 +137,9 @@ def fewer_activations(road: Road) -> Road:
 
 def fewer_norms(road: Road) -> Road:
     """One in a block, before its two 1 x 1 convolutions; what follows the norm is now an MLP."""
-    mlp = {True: lambda inner: MLP.spec(), False: lambda inner: inner.but(parts=[_GELU], bias=True)}
 
     def lessen(conv: Spec[Any], norm: Spec[Any], inner: Spec[Any], last: Spec[Any]) -> Sequence[Spec[Any]]:
-        return (conv, norm, mlp[conv.cls is DepthwiseConv](inner))
+        return (conv, norm, MLP.spec() if conv.cls is DepthwiseConv else inner.but(parts=[_GELU], bias=True))
 
     return _branches(road, lessen)
 
@@ -148,7 +152,7 @@ def layer_norm(road: Road) -> Road:
 
 
 def separate_downsampling(road: Road) -> Road:
-    """A norm and a 2 x 2 convolution with stride 2 between stages instead of strided blocks; norms where it is coarser."""
+    """A norm and a 2 x 2 convolution with stride 2 between stages, not strided blocks; norms after stem and pooling."""
     first, *stages = road["stages"]
     stages = [[*blocks, first[0]] for blocks in stages]
     merges = [ConvMerge.spec(norm=_LN)] * len(stages)
@@ -162,8 +166,8 @@ def layer_scale(road: Road) -> Road:
 
 
 STEPS: tuple[Callable[[Road], Road], ...] = (
-    stage_ratio, patchify_stem, depthwise_convolution, width_96, inverted_bottleneck, depthwise_moved_up, kernel_7, gelu,
-    fewer_activations, fewer_norms, layer_norm, separate_downsampling, layer_scale,
+    stage_ratio, patchify_stem, depthwise_convolution, width_96, inverted_bottleneck, depthwise_moved_up, kernel_7,
+    gelu, fewer_activations, fewer_norms, layer_norm, separate_downsampling, layer_scale,
 )  # fmt: skip
 
 

@@ -64,6 +64,12 @@ def series(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     return torch.randn(n, width, generator=generator, dtype=torch.float64)
 
 
+@raw("frames", tokens=False)
+def frames(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(12, bins) frames of a spectrogram, which convolutions make fewer tokens of."""
+    return torch.randn(12, known(spec, "bins"), generator=generator, dtype=torch.float64)
+
+
 @raw("images", tokens=False)
 def images(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     """(channels, height, width)."""
@@ -79,3 +85,11 @@ def table(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     numbers[torch.rand(len(sizes), generator=generator) < 1 / 2] = torch.nan
     codes = [float(torch.randint(max(size, 1), (), generator=generator)) for size in sizes]
     return torch.where(torch.tensor(sizes) > 0, torch.tensor(codes, dtype=torch.float64), numbers)
+
+
+@raw("labelled rows", tokens=True)
+def labelled_rows(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n, 4) rows of three numbers and a label, every other label asked for."""
+    rows = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    rows[1::2, -1] = torch.nan
+    return rows

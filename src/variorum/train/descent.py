@@ -73,7 +73,13 @@ class Descent(Recipe):
                                 do="Choose others; clip=None and patience=None mean never.")  # fmt: skip
         self.batch, self.accumulate, self.clip, self.precision = batch, accumulate, clip, Precision(precision)
         self.optimizer, self.schedule = optimizer, schedule
-        self.evaluations, self.keep, self.patience, self.report, self.save = evaluations, Keep(keep), patience, report, save
+        self.evaluations, self.keep, self.patience, self.report, self.save = (
+            evaluations,
+            Keep(keep),
+            patience,
+            report,
+            save,
+        )
         self.choices: Spec[Descent] = Descent.spec(
             batch=batch, accumulate=accumulate, optimizer=optimizer, schedule=schedule, clip=clip, precision=precision,
             evaluations=evaluations, keep=keep, patience=patience,

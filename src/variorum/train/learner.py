@@ -50,7 +50,9 @@ def gradient(
     It equals that of the pieces' union in one batch, however unevenly the targets are spread over the pieces (for
     auxiliary losses see :func:`variorum.train.auxiliary.auxiliary`). ``drain`` returns a piece's auxiliary losses.
     """
-    learner.zero_grad(set_to_none=True)
+    parameters = list(learner.parameters())
+    for parameter in parameters:
+        parameter.grad = None
     losses, extras = [], []
     for piece in pieces:
         loss = learner(piece, autocast)
@@ -62,7 +64,7 @@ def gradient(
         backward(whole)
     count = torch.stack([loss.count for loss in losses]).sum()
     divisor = count.clamp(min=1)
-    for parameter in learner.parameters():
+    for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad.div_(divisor)
     auxiliary = torch.stack(extras).sum() / divisor if extras else None

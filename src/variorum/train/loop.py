@@ -57,7 +57,7 @@ class Loop:
         self.clock = Clock(run.budget)
         self.recipe, self.task, self.run = recipe, task, run
         self.spec = spec.fill(**task.facts)
-        torch.manual_seed(_stream(run.seed, "start"))
+        _seed(torch.device("cpu"), run.seed, "start")
         objective = task.objective.fill(**task.facts).build()
         self.learner = Learner(self.spec.build(), objective).train()
         self.fabric = self.fabrics[Precision.FP32]
@@ -98,7 +98,7 @@ class Loop:
         factor = self.schedule.factor(self.clock.spent(self.step + 1))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        torch.manual_seed(_stream(self.run.seed, str(self.step)))
+        _seed(self.fabric.device, self.run.seed, str(self.step))
         found = gradient(
             self.learner, self._pieces(), autocast=self.fabric.autocast, backward=self.fabric.backward, drain=drain
         )
@@ -113,7 +113,7 @@ class Loop:
         """What is due after a step: a judgement, a report, a checkpoint."""
         spent = self.clock.spent(self.step)
         self.ended = spent >= 1
-        slot = math.floor(spent * self.recipe.evaluations + 1e-9)
+        slot = self._slot(spent)
         judging = slot > self.verdict.slot
         if judging or self.ended or self.step % self.recipe.report == 0:
             event = self._event()
@@ -123,6 +123,10 @@ class Loop:
             self.run.report(event)
         if self.clock.seconds - self.saved >= self.recipe.save:
             self._save()
+
+    def _slot(self, spent: float) -> int:
+        """How many of the evenly spaced moments to judge at are past; rounding errors do not put one off."""
+        return math.floor(spent * self.recipe.evaluations + 1e-9)
 
     def _event(self) -> dict[str, Any]:
         """What is told of the steps since it was last asked for; empty if there are none."""
@@ -208,11 +212,14 @@ class Loop:
             self.verdict, self.step = Verdict(**record["verdict"]), record["step"]
             self.clock.before = record["seconds"]
             self.fabric = self.fabrics[Precision(record["precision"])]
-            self.ended = record["ended"] and record["budget"] == asdict(self.run.budget)
+            same_budget = record["budget"] == asdict(self.run.budget)
+            self.ended = record["ended"] and same_budget
             numbers = dict(record["numbers"])
         except (KeyError, TypeError, ValueError) as error:
             raise VariorumError(subject, expected="a record that Variorum wrote", found=repr(error),
                                 do="Remove it to train from the beginning.") from None  # fmt: skip
+        if not same_budget:
+            self.verdict.slot = self._slot(self.clock.spent(self.step))
         load_module(self.learner, under("learner", found.tensors), subject)
         self.ended = self.ended or self._tired() or self.clock.spent(self.step) >= 1
         load_optimizer(self.optimizer, self.names, under("optimizer", found.tensors), numbers)
@@ -260,6 +267,10 @@ def _fabric(precision: Precision) -> "Fabric":
         said.setLevel(before)
 
 
-def _stream(seed: int, name: str) -> int:
-    """A seed for the random numbers of one step: steps draw apart, and a step draws the same however it was reached."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest(), "big") >> 1
+def _seed(device: torch.device, seed: int, name: str) -> None:
+    """Seed the random numbers of one step: steps draw apart, and a step draws the same however it was reached."""
+    number = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest(), "big") >> 1
+    # torch.manual_seed asks every kind of device that torch knows, which takes longer than a small model's step.
+    torch.default_generator.manual_seed(number)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(number)

@@ -15,7 +15,7 @@ from variorum.compare.answer import answer, winner
 from variorum.compare.candidates import Candidate
 from variorum.compare.interval import RESAMPLES
 from variorum.compare.pareto import front
-from variorum.compare.plain import difference
+from variorum.compare.plain import changes, difference
 from variorum.compare.record import Record
 from variorum.compare.report.use import uses
 from variorum.compare.result import Result, State
@@ -90,7 +90,7 @@ def render(record: Record, curves: Mapping[str, Sequence[dict[str, Any]]]) -> st
     }
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(own("template.html"))
     return template.render(
-        answer=_answer(record),
+        answer=answer(record.ordered, data=record.data["title"]),
         command=command(record),
         curves=drawn,
         data=record.data,
@@ -122,11 +122,6 @@ def command(record: Record) -> str:
     words_of += ["--target", job.target] if job.target is not None else []
     words_of += ["--systems", ",".join(job.systems)] if job.systems is not None else []
     return shlex.join(words_of)
-
-
-def _answer(record: Record) -> str:
-    failed = sum(result.state is State.FAILED for result in record.results.values())
-    return answer(record.finished, failed=failed, data=record.data["title"])
 
 
 def _script_json(value: Any) -> str:
@@ -204,17 +199,6 @@ def _failed(r: Result) -> dict[str, str]:
 def _difference(candidate: Candidate) -> dict[str, Any]:
     found = difference(candidate.spec)
     return {"title": candidate.name, "summary": found.summary, "where": candidate.where, "changes": changes(found.changes)}
-
-
-def changes(found: Sequence[Any]) -> list[dict[str, str]]:
-    """Changes of a Spec as texts: where, before, after."""
-    return [dict(zip(("path", "before", "after"), _sides(change), strict=True)) for change in found]
-
-
-def _sides(change: Any) -> tuple[str, str, str]:
-    path, _, rest = str(change).partition(": ")
-    before, _, after = rest.partition(" -> ")
-    return path, before, after
 
 
 def _notes(record: Record) -> list[str]:

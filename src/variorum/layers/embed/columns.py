@@ -23,6 +23,11 @@ class ColumnEmbed(Embed):
     traits: Traits = Traits()
     examples = ({"columns": (0, 3, 0, 2)},)
 
+    numbers: Tensor
+    categories: Tensor
+    order: Tensor
+    first: Tensor
+
     def __init__(self, dim: int, columns: Sequence[int]) -> None:
         super().__init__()
         self.columns = tuple(columns)

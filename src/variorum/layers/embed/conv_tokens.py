@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from variorum.core import Embed, Layout, Position, Spec, Traits
+from variorum.core import Embed, Layout, Position, Spec, Traits, VariorumError
 from variorum.layers.grids import from_image
 from variorum.layers.positions.none import NoPosition
 
@@ -13,13 +13,14 @@ class ConvTokens(Embed):
     """``layers`` times MaxPool(3, 2, 1)(ReLU(conv(image))), each cell one token, then positions and dropout.
 
     Hassani et al. 2021, arXiv:2104.05704 (CCT). image (batch, channels, height, width) -> (batch, H'*W', dim) with a
-    grid; the convolutions have no bias. hidden: channels between convolutions. Any image size if positions allow it;
-    ``height`` and ``width`` are those of the training images.
+    grid; the convolutions have no bias. Each divides a side by its ``stride``, then by 2, rounding up.
+    kernel: odd.    hidden: channels between convolutions.
+    Any image size if positions allow it; ``height`` and ``width`` are those of the training images.
     """
 
     reads = "images"
     traits: Traits = Traits(ragged=False)
-    examples = ({"kernel": 3, "layers": 2},)
+    examples = ({"kernel": 3, "layers": 2}, {"kernel": 7, "stride": 2})
 
     def __init__(
         self,
@@ -29,19 +30,22 @@ class ConvTokens(Embed):
         width: int,
         *,
         kernel: int = 3,
+        stride: int = 1,
         layers: int = 1,
         hidden: int = 64,
         position: Spec[Position] = NoPosition.spec(),
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise VariorumError("ConvTokens kernel", expected="an odd width", found=str(kernel), do="Choose another.")
         widths = [channels, *[hidden] * (layers - 1), dim]
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
         )
         for conv in self.convs:
             nn.init.kaiming_normal_(conv.weight)
-        shrink = 2**layers
+        shrink = (2 * stride) ** layers
         self.tokens = -(-height // shrink) * -(-width // shrink)
         self.position = position.build(dim=dim, length=self.tokens)
         self.dropout = nn.Dropout(dropout)

@@ -13,8 +13,8 @@ from variorum.layers.norms.batchnorm import BatchNorm
 class ResNetStem(Embed):
     """MaxPool(3, stride 2)(act(norm(conv(image)))), a convolution of 7 x 7 with stride 2, without bias.
 
-    He et al. 2015, arXiv:1512.03385. image (batch, channels, height, width) -> (batch, ceil(height/4)*ceil(width/4), dim)
-    with the grid; zeros beyond the edge. Any image size.
+    He et al. 2015, arXiv:1512.03385. image (batch, channels, height, width) -> (batch, H*W, dim) with the grid
+    (H, W) = (ceil(height / 4), ceil(width / 4)); zeros beyond the edge. Any image size.
     """
 
     reads = "images"

@@ -11,9 +11,9 @@ from variorum.layers.norms.layernorm import LayerNorm
 class ConvMerge(Merge):
     """y = conv(norm(x)), a convolution of ``kernel`` with ``stride``: (batch, H*W, source) -> (batch, H'*W', dim).
 
-    kernel: as wide as the stride unless given. Up to that, squares do not overlap and H' = floor(H / stride): a rest at
-    the right and lower edge is left out (Liu et al. 2022, arXiv:2201.03545). A wider kernel is odd and sees zeros beyond
-    the edge, and H' = ceil(H / stride) (He et al. 2015, arXiv:1512.03385); so it is with a kernel of 1.
+    kernel: as wide as the stride unless given; squares then do not overlap, H' = floor(H / stride), and a rest at the
+    right and lower edge is left out (Liu et al. 2022, arXiv:2201.03545). A wider kernel is odd, sees zeros beyond the
+    edge, and H' = ceil(H / stride) (He et al. 2015, arXiv:1512.03385); so it is with a kernel of 1.
     """
 
     traits: Traits = Traits(grid=2, ragged=False)
@@ -44,5 +44,6 @@ class ConvMerge(Merge):
         image = to_image(self.norm(x), layout)
         if min(image.shape[-2:]) + 2 * self.padding < self.kernel:
             raise VariorumError("ConvMerge", expected=f"a grid of at least {self.kernel} x {self.kernel}",
-                                found=f"{image.shape[-2]} x {image.shape[-1]}", do="Use larger inputs or fewer stages.")  # fmt: skip
+                                found=f"{image.shape[-2]} x {image.shape[-1]}",
+                                do="Use larger inputs or fewer stages.")  # fmt: skip
         return from_image(self.conv(image))

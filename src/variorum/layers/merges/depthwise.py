@@ -19,7 +19,9 @@ class DepthwiseMerge(Merge):
     def __init__(self, dim: int, *, kernel: int = 3, stride: int = 2, bias: bool = True) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise VariorumError("DepthwiseMerge kernel", expected="an odd width", found=str(kernel), do="Choose another.")
+            raise VariorumError(
+                "DepthwiseMerge kernel", expected="an odd width", found=str(kernel), do="Choose another."
+            )
         self.conv = nn.Conv2d(dim, dim, kernel, stride, kernel // 2, groups=dim, bias=bias)
 
     def forward(

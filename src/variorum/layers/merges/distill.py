@@ -25,5 +25,6 @@ class Distill(Merge):
     ) -> tuple[Float[Tensor, "batch m dim"], Layout | None]:
         if layout is not None and layout.packed:
             raise VariorumError("Distill", expected="equal rows", found="packed rows", do="Pass rows of one length.")
-        y = F.max_pool1d(F.elu(self.norm(self.conv(x.transpose(1, 2)))), 3, stride=2, padding=1)
-        return y.transpose(1, 2), None
+        y = F.elu(self.norm(self.conv(x.transpose(1, 2)))).unsqueeze(2)
+        y = F.max_pool2d(y, (1, 3), stride=(1, 2), padding=(0, 1))  # max_pool1d would fix the length in an export
+        return y.squeeze(2).transpose(1, 2), None

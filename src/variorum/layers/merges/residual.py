@@ -1,11 +1,11 @@
-"""A residual block that changes grid and width, as at the start of a ResNet's stage. He et al. 2015, arXiv:1512.03385."""
+"""A residual block that changes grid and width, as a ResNet's stages start. He et al. 2015, arXiv:1512.03385."""
 
 from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
 
-from variorum.core import Layout, Merge, Norm, Residual, Spec, Traits
+from variorum.core import Layout, Merge, Residual, Spec, Traits
 from variorum.layers.chain import Chain, Link
 from variorum.layers.merges.conv import ConvMerge
 from variorum.layers.norms.identity import NoNorm

@@ -19,7 +19,9 @@ class DepthwiseConv(Mixer):
     def __init__(self, dim: int, *, kernel: int = 7, bias: bool = True) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise VariorumError("DepthwiseConv kernel", expected="an odd width", found=str(kernel), do="Choose another.")
+            raise VariorumError(
+                "DepthwiseConv kernel", expected="an odd width", found=str(kernel), do="Choose another."
+            )
         self.conv = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=bias)
 
     def forward(

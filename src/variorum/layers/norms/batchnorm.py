@@ -18,6 +18,8 @@ class BatchNorm(Norm):
     """
 
     traits: Traits = POINTWISE.but(batchwise=True)
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, dim: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
@@ -29,5 +31,7 @@ class BatchNorm(Norm):
 
     def forward(self, x: Float[Tensor, "*any dim"]) -> Float[Tensor, "*any dim"]:
         rows = x.reshape(-1, x.shape[-1])
-        out = F.batch_norm(rows, self.mean, self.variance, self.weight, self.bias, self.training, self.momentum, self.eps)
+        out = F.batch_norm(
+            rows, self.mean, self.variance, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
         return out.view(x.shape)

@@ -20,8 +20,8 @@ from variorum.layers.residuals.prenorm import PreNorm
 class Branch(Layer):
     """x <- residual(x, p_k(... p_1(x))): mixers, norms and channels in one branch.
 
-    He et al. 2015, arXiv:1512.03385; with a depthwise convolution, a norm and an MLP it is the block of Liu et al. 2022,
-    arXiv:2201.03545. norm: given to the residual, for those that hold one (PreNorm, PostNorm).
+    He et al. 2015, arXiv:1512.03385; with a depthwise convolution, a norm and an MLP it is ConvNeXt's block (Liu et al.
+    2022, arXiv:2201.03545). norm: given to the residual, for those that hold one (PreNorm, PostNorm).
     """
 
     examples = (

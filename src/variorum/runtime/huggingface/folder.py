@@ -62,15 +62,17 @@ def save_folder(
 
     config: what to write beside what the model's shape tells (names of classes, ids of special tokens, ...), as in
     ``load_folder(...).config``.    model_type: the family, where several write the model's shape alike.
-    A model that was not built from a Spec, or not from one of a family's shape, raises VariorumError.
+    A model that was not built from a Spec, was altered since, or has no family's shape raises VariorumError.
     """
     spec = spec_of(model)
     named = model_type or (str(config["model_type"]) if config and "model_type" in config else None)
     family = find_family(named) if named else family_of(spec)
+    ours = tensors_of(model)
+    written = config_of(family, spec, config or {}, next(iter(ours.values())).dtype)
+    _unaltered(ours, spec)
+    tensors = family.naming(spec).to_theirs(ours)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = family.naming(spec).to_theirs(tensors_of(model))
-    written = config_of(family, spec, config or {}, next(iter(tensors.values())).dtype)
     write_tensors(tensors, folder)
     (folder / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if tokenizer is not None:
@@ -99,7 +101,22 @@ def config_of(family: Family, spec: Spec[Skeleton], config: Mapping[str, Any], d
             found=f"another: {spec}"[:400],
             do="Write it with the family it was read with, or save a bundle instead.",
         )
+    written.pop("torch_dtype", None)
     return written | {"dtype": str(dtype).removeprefix("torch.")}
+
+
+def _unaltered(ours: Mapping[str, Tensor], spec: Spec[Any]) -> None:
+    """Raise VariorumError if a model no longer has the tensors that its Spec builds."""
+    with torch.device("meta"):
+        built = {name: tensor.shape for name, tensor in tensors_of(spec.build()).items()}
+    changed = [name for name in built.keys() | ours.keys() if name not in ours or built.get(name) != ours[name].shape]
+    if changed:
+        raise VariorumError(
+            "model",
+            expected="the tensors that its Spec builds",
+            found=f"others, such as {min(changed)}",
+            do="Save a bundle instead: config.json could not describe it.",
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     if (folder / JSON).is_file():
         return Tokenizer.spec(json=(folder / JSON).read_text(encoding="utf-8"), roles=roles).build()
     if (folder / VOCABULARY).is_file():
-        return Tokenizer.spec(json=_wordpiece(folder, dict(roles)), roles=roles).build()
+        return _wordpiece(folder, dict(roles))
     other = next((name for name in OTHERS if (folder / name).is_file()), None)
     if other is not None:
         raise VariorumError(
@@ -66,22 +66,21 @@ def _roles(settings: dict[str, Any]) -> list[tuple[str, str]]:
     return [(role, token) for role, token in plain if isinstance(token, str)]
 
 
-def _wordpiece(folder: Path, roles: dict[str, str]) -> str:
+def _wordpiece(folder: Path, named: dict[str, str]) -> Tokenizer:
     """The tokenizer that a vocab.txt means: one piece a line, its number the id; text cleaned and split as in BERT."""
     settings = _settings(folder / SETTINGS)
-    unknown, first, last = (roles.get(role, f"[{role.upper()}]") for role in ("unk", "cls", "sep"))
     pieces = (folder / VOCABULARY).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
-    absent = [token for token in (unknown, first, last) if token not in vocabulary]
+    roles = {role: named.get(role, f"[{role.upper()}]") for role in ("pad", "unk", "cls", "sep", "mask")}
+    absent = [roles[role] for role in ("unk", "cls", "sep") if roles[role] not in vocabulary]
     if absent or len(vocabulary) != len(pieces):
-        found = f"no {', '.join(absent)}" if absent else "a piece twice"
         raise VariorumError(
             VOCABULARY,
-            expected=f"distinct pieces, among them {unknown}, {first} and {last}",
-            found=found,
+            expected="distinct pieces, among them those for unknown words, begin and end",
+            found=f"no {', '.join(absent)}" if absent else "a piece twice",
             do="Name the special tokens in tokenizer_config.json.",
         )
-    made = Inner(models.WordPiece(vocab=vocabulary, unk_token=unknown))
+    made = Inner(models.WordPiece(vocab=vocabulary, unk_token=roles["unk"]))
     made.normalizer = normalizers.BertNormalizer(
         lowercase=settings.get("do_lower_case", True),
         strip_accents=settings.get("strip_accents"),
@@ -89,6 +88,7 @@ def _wordpiece(folder: Path, roles: dict[str, str]) -> str:
     )
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.decoder = decoders.WordPiece()
-    made.add_special_tokens([t for t in dict(roles).values() if t in vocabulary] or [unknown, first, last])
-    made.post_processor = bert_template(made, first, last)
-    return made.to_str()
+    known = {role: token for role, token in {**named, **roles}.items() if token in vocabulary}
+    made.add_special_tokens(list(known.values()))
+    made.post_processor = bert_template(made, roles["cls"], roles["sep"])
+    return Tokenizer.spec(json=made.to_str(), roles=list(known.items())).build()

@@ -1,7 +1,10 @@
 """Gradients: they reach every parameter, and are those of the function computed."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
 from variorum.core import Embed, Skeleton, listen
 from variorum.core.hooks import AUXILIARY
@@ -43,7 +46,15 @@ def gradients_are_right(example: Example) -> None:
         return tuple(t for t in tensors(out) if t.is_floating_point())
 
     if values:
+        agree(run, values)
+
+
+def agree(run: Callable[..., object], values: Sequence[Tensor]) -> None:
+    """Raise AssertionError if the gradients of ``run`` differ from finite differences, along one random direction."""
+    try:
         torch.autograd.gradcheck(run, values, fast_mode=True)
+    except GradcheckError as error:
+        raise AssertionError(" ".join(str(error).split("\n\n")[0].split())) from None
 
 
 def _weighed(outs: list[Tensor], auxiliary: list[Tensor]) -> Tensor:

@@ -44,7 +44,7 @@ def packed_equals_alone(example: Example) -> None:
 def padding_changes_nothing(example: Example) -> None:
     """Padding left, right, in between, or all through a row never changes the answer to a real token."""
     masks = torch.ones(5, WIDE, dtype=torch.bool)
-    masks[0, :4] = masks[1, 6:] = masks[2, 3:5] = masks[3, :] = False
+    masks[0, :4] = masks[1, 5:] = masks[2, 3:5] = masks[3, :] = False
     if example.traits.multiple > 1:
         masks[:, : WIDE % example.traits.multiple] = False
     lengths = [example.size(int(n)) for n in masks.sum(1)]

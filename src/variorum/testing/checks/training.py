@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from variorum.core import Part
 from variorum.testing.check import Need, promise
 from variorum.testing.compared import EXACT, same
-from variorum.testing.example import Example, Row, Size
+from variorum.testing.example import Example, Row, Size, seeded
 from variorum.testing.needs import CALLED, MODULE
 
 
@@ -24,7 +24,7 @@ def rows_are_independent_in_training(example: Example) -> None:
     """In training, as in eval mode, another row in the batch leaves a row's answers as they are."""
     before, after = _answers(example)
     for r in (0, 2):
-        same(after[r], before[r], f"in training, another row 1 changed the answers to row {r}: declare batchwise", EXACT)
+        same(after[r], before[r], f"in training, another row 1 changed row {r}: declare batchwise", EXACT)
 
 
 @promise(MODULE, CALLED, BATCHWISE)
@@ -44,6 +44,5 @@ def _answers(example: Example) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
 
 def _trained(example: Example, rows: list[Row], size: Size) -> list[list[Tensor]]:
     part = example.build().train()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         return example.equal(part, rows, size)

@@ -35,18 +35,16 @@ def delta_step(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> 
 def delta_recurrent(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The definition, a token at a time. Differentiable any number of times."""
+    """The definition, a token at a time."""
     return by_tokens(delta_step, q, k, v, beta, state=state)
 
 
 def delta_parallel(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """All tokens at once, in quadratic time and memory::
 
-        T = (I + tril(diag(b) K K^T, -1))^-1 diag(b)
-        V' = T (V - K S_0)                              what is written
-        O = Q S_0 + tril(Q K^T) V'                      S_n = S_0 + K^T V'
-
-    Differentiable any number of times.
+    T = (I + tril(diag(b) K K^T, -1))^-1 diag(b)
+    V' = T (V - K S_0)                              what is written
+    O = Q S_0 + tril(Q K^T) V'                      S_n = S_0 + K^T V'
     """
     *rows, state = operands(q, k, v, beta, state=state)
     with full_precision(q.device):
@@ -61,7 +59,7 @@ def delta_parallel(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor 
 def delta_chunked(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor | None = None, *, chunk: int = 32
 ) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks. Differentiable once.
+    """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks.
 
     Linear in n, forward and backward, in time and in memory. Any n will do: a last chunk is filled up with keys and
     rates of zero, which leave the state as it is. On a CPU 32 is the fastest chunk up to a width of 64, and 64 above.

@@ -29,12 +29,12 @@ def linear_step(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor,
 
 
 def linear_recurrent(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The definition, a token at a time. Differentiable any number of times."""
+    """The definition, a token at a time."""
     return by_tokens(linear_step, q, k, v, state=state)
 
 
 def linear_parallel(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """All tokens at once, quadratic: O = Q S_0 + tril(Q K^T) V, S_n = S_0 + K^T V. Differentiable without limit."""
+    """All tokens at once, quadratic: O = Q S_0 + tril(Q K^T) V, S_n = S_0 + K^T V."""
     *rows, start = operands(q, k, v, state=state)
     with full_precision(q.device):
         queries, keys, values = (x.transpose(1, 2) for x in rows)
@@ -45,7 +45,7 @@ def linear_parallel(q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None
 def linear_chunked(
     q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None, *, chunk: int = 32
 ) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks. Linear in n. Differentiable once."""
+    """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks. Linear in n."""
     return by_chunks(_chunks, q, k, v, state=state, chunk=chunk)
 
 

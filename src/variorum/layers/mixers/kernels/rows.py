@@ -6,10 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from variorum.core import VariorumError
 from variorum.layers.mixers.kernels.operands import full_precision, operands
+from variorum.layers.mixers.kernels.twice import gradient_through
 
 Kernel = Callable[..., tuple[Tensor, Tensor]]
 """Takes tensors and a state; returns an output and the state after it. Differentiable in all of them."""
@@ -37,7 +37,7 @@ def by_tokens(
 def by_chunks(
     kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None, chunk: int
 ) -> tuple[Tensor, Tensor]:
-    """``kernel`` over chunks of ``chunk`` tokens; operands as ``operands`` takes them. Differentiable once.
+    """``kernel`` over chunks of ``chunk`` tokens; operands as ``operands`` takes them.
 
     kernel: takes q, k, v and gates as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O like v and
     the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
@@ -90,20 +90,23 @@ def _along(kernel: Kernel, tensors: Sequence[Tensor], state: Tensor, length: int
 
 
 class _Segments(torch.autograd.Function):
-    """Differentiable once."""
-
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, length: int, state: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         outputs, states = _along(kernel, tensors, state, length)
         ctx.kernel, ctx.length, ctx.count = kernel, length, len(tensors)
         ctx.sizes = [output.shape[1] for output in outputs]
-        ctx.save_for_backward(*tensors, *states[:-1])
+        ctx.save_for_backward(*tensors, *states[:-1])  # states[0] is the one given
         return torch.cat(outputs, dim=1), states[-1]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_out: Tensor, d_state: Tensor) -> tuple[Tensor | None, ...]:
         tensors, starts = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        if torch.is_grad_enabled():
+
+            def kept(state: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+                return by_segments(ctx.kernel, *tensors, state=state, length=ctx.length, keep=True)
+
+            return None, None, *gradient_through(kept, (starts[0], *tensors), (d_out, d_state))
         needed = ctx.needs_input_grad[3:]
         grads = [torch.empty_like(x) if need else None for x, need in zip(tensors, needed, strict=True)]
         d_outputs = d_out.split(ctx.sizes, dim=1)

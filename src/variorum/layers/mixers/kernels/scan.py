@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from variorum.layers.mixers.kernels.operands import full_precision
+from variorum.layers.mixers.kernels.twice import gradient_through
 
 
 def chunk_scan(
@@ -33,7 +33,7 @@ def chunk_scan(
     state: (rows, d_k, d_v)    decay: broadcastable to (chunks, rows, d_k, d_v)
 
     Returns (O, S after the last chunk). Time and memory are linear in the number of chunks, forward and backward; only
-    two small products a chunk are sequential. Differentiable once; ``chunk_scan_naive`` is so any number of times.
+    two small products a chunk are sequential. Second derivatives are those of ``chunk_scan_naive``, at its speed.
     The chunkwise form is that of Hua et al. 2022, arXiv:2202.10447, and Yang et al. 2024, arXiv:2406.06484.
     """
     return _ChunkScan.apply(q, k, u, scores, state, w, decay)
@@ -94,13 +94,15 @@ class _ChunkScan(torch.autograd.Function):
                 torch.baddbmm(kept, keys[c], values[c], out=now[c + 1])
             out = _bmm(scores, written)
             _add_bmm(out, q, states[:-1])
-        ctx.save_for_backward(q, k, scores, w, decay, written, states)
+        ctx.save_for_backward(q, k, u, scores, state, w, decay, written, states)
         return out, states[-1].clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_out: Tensor, d_state: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, scores, w, decay, written, states = ctx.saved_tensors
+        *inputs, written, states = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return gradient_through(_naive, inputs, (d_out, d_state))
+        q, k, _, scores, _, w, decay = inputs
         chunks = k.shape[0]
         with full_precision(k.device):
             d_out = d_out.contiguous()
@@ -122,6 +124,12 @@ class _ChunkScan(torch.autograd.Function):
             d_w = None if w is None else _bmm(d_written, before.mT).neg_()
             d_decay = None if decay is None else (before * after).sum_to_size(decay.shape)
         return d_q, d_k, d_written, d_scores, d_states[0], d_w, d_decay
+
+
+def _naive(
+    q: Tensor, k: Tensor, u: Tensor, scores: Tensor, state: Tensor, w: Tensor | None, decay: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    return chunk_scan_naive(q, k, u, scores, state, w=w, decay=decay)
 
 
 def _each(x: Tensor | None, chunks: int) -> Sequence[Tensor] | None:

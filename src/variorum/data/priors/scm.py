@@ -1,0 +1,34 @@
+"""Data sets from random structural causal models. Hollmann et al. 2022, arXiv:2207.01848, section 4.2."""
+
+import torch
+from torch import Generator, Tensor
+
+from variorum.data.priors.network import nodes
+from variorum.data.priors.prior import Prior, classes, integer, standard, uniform
+
+
+class ScmPrior(Prior):
+    """A layered graph with dropped edges and noisy nodes; columns and label are read from nodes drawn at random.
+
+    Hollmann et al. 2022, arXiv:2207.01848. A batch shares the sizes (columns, depth, width, number of classes and of
+    labelled rows); every data set has its own weights, noises, nodes read, cuts and class names.
+    """
+
+    def __init__(
+        self, *, rows: int = 128, features: int = 20, most_classes: int = 10, depth: int = 4, width: int = 32
+    ) -> None:
+        self.rows, self.features, self.most_classes, self.depth, self.width = rows, features, most_classes, depth, width
+
+    def draw(self, generator: Generator, size: int) -> tuple[Tensor, Tensor, int]:
+        columns = integer(generator, 1, self.features)
+        causes = torch.randn(size, self.rows, integer(generator, 1, self.width), generator=generator)
+        layers = nodes(
+            causes, depth=integer(generator, 2, self.depth), width=max(self.width, columns + 1),
+            drop=uniform(generator, 0, 0.7), noise=uniform(generator, 0, 0.3), generator=generator,
+        )  # fmt: skip
+        every = torch.cat(layers, dim=-1)
+        read = torch.rand(size, every.shape[-1], generator=generator).argsort(dim=1)[:, : columns + 1]
+        chosen = every.gather(2, read.unsqueeze(1).expand(-1, self.rows, -1))
+        count = integer(generator, 2, self.most_classes)
+        label = classes(chosen[..., -1], count, generator)
+        return standard(chosen[..., :-1]), label, integer(generator, self.rows // 8, self.rows * 7 // 8)

@@ -1,0 +1,58 @@
+"""Fit a network to a prior over data sets, then let it answer from the user's rows. Müller et al. 2021, arXiv:2112.10510."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from variorum.core import Part, Spec, VariorumError
+from variorum.data.priors.mixed import MixedPrior
+from variorum.data.priors.prior import Prior
+from variorum.data.table import TableTask
+from variorum.data.task import Task
+from variorum.models.in_context import InContext
+from variorum.train.descent import Descent
+from variorum.train.judge import Keep
+from variorum.train.optimizer import AdamW
+from variorum.train.recipe import Recipe, Run
+
+
+class PriorFitted(Recipe):
+    """Gradient descent on data sets drawn from ``prior`` until the budget is spent; the task's training rows are only
+    looked at afterwards, and never trained on.
+
+    Müller et al. 2021, arXiv:2112.10510; Hollmann et al. 2022, arXiv:2207.01848. The prior stays as wide as it is: the
+    network does not know the table. most_rows: known rows kept; of a longer table an even share of each class is drawn.
+    Raises VariorumError for a table that asks for a number, and for more columns or classes than the network takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        prior: Spec[Prior] = MixedPrior.spec(),
+        descent: Spec[Descent] = Descent.spec(
+            batch=16, evaluations=0, keep=Keep.LAST, optimizer=AdamW.spec(lr=1e-3, weight_decay=0.0)),
+        members: int = 4,
+        most_rows: int = 1024,
+    ) -> None:  # fmt: skip
+        self.prior, self.descent, self.members, self.most_rows = prior, descent, members, most_rows
+
+    def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:
+        if not isinstance(task, TableTask) or "classes" not in task.facts:
+            raise VariorumError("task", expected="a table whose target is a class", found=f"{type(task).__name__}",
+                                do="Choose another system for this task.")  # fmt: skip
+        facts, outputs = task.facts, spec.at("head.outputs")
+        if len(facts["columns"]) > spec.at("embed.features") or facts["classes"] > outputs:
+            raise VariorumError("table", expected=f"at most {spec.at('embed.features')} columns and {outputs} classes",
+                                found=f"{len(facts['columns'])} columns and {facts['classes']} classes",
+                                do="Choose another system for this table.")  # fmt: skip
+        x, y = task.arrays("train")
+        chosen = np.random.default_rng(run.seed).permutation(len(y))[: self.most_rows]
+        model = self.descent.build().train(spec, self.prior.build(), run)
+        knowing = InContext.spec(
+            rows=len(chosen), outputs=outputs, members=self.members, model=spec, columns=facts["columns"],
+            classes=facts["classes"],
+        ).build()  # fmt: skip
+        knowing.model.load_state_dict(model.state_dict())
+        knowing.know(torch.from_numpy(x[chosen]), torch.from_numpy(y[chosen]).long())
+        return knowing.eval()

@@ -1,0 +1,42 @@
+"""The budget is split equally, what is left over is handed on, and the whole is never promised more than there is."""
+
+import pytest
+
+from variorum.compare.budget import LEAST_SECONDS, OVERRUN, Shares
+from variorum.core import VariorumError
+
+
+def test_candidates_share_equally_round_by_round() -> None:
+    shares = Shares(600, candidates=5, workers=2)
+    shares.learn(4.0)
+    share = shares.share(0.0, left=5)
+    # Five candidates on two workers are three rounds.
+    assert 3 * (share + 4.0) + shares.final == pytest.approx(600)
+
+
+def test_what_the_first_leave_is_shared_by_the_others() -> None:
+    shares = Shares(600, candidates=4, workers=1)
+    first = shares.share(0.0, left=4)
+    assert shares.share(5.0, left=3) > first
+    assert shares.share(5.0, left=3) == pytest.approx((600 - 5 - shares.final) / 3 - shares.start)
+
+
+def test_a_late_start_shortens_what_is_granted_rather_than_the_job() -> None:
+    shares = Shares(100, candidates=2, workers=1)
+    assert shares.granted(30, 20) == 30
+    assert shares.granted(30, 70) == pytest.approx(100 - 70 - shares.final - shares.start)
+
+
+def test_a_worker_is_ended_before_the_job_overruns_by_ten_percent() -> None:
+    shares = Shares(100, candidates=2, workers=1)
+    granted = shares.granted(30, 55)
+    assert granted < shares.limit(granted, 55) <= (1 + OVERRUN) * 100 - shares.final - 55
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_a_budget_that_is_too_small_says_what_would_do(workers: int) -> None:
+    with pytest.raises(VariorumError, match=r"expected at least [\d.]+ minutes, found 0.05\. Give more --minutes") as told:
+        Shares(3, candidates=6, workers=workers).check(left=6)
+    enough = float(told.value.expected.split()[2])
+    Shares(60 * enough, candidates=6, workers=workers).check(left=6)
+    assert Shares(60 * enough, candidates=6, workers=workers).share(0, left=6) >= LEAST_SECONDS
