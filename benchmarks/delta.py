@@ -4,19 +4,19 @@
 
 All candidates of one length take turns in rounds, in a new order each; each visit begins with a call that is not timed.
 Times are medians over rounds, ratios medians of each round's own ratio. With one thread the clock is the process's own
-processor time, which other processes hardly disturb; with more it is the wall's. A recurrence token by token is timed up
-to 2048 tokens. Needs fla-core 0.6.0 (extra `parity`).
+processor time, which other processes hardly disturb; with more it is the wall's. Recurrences token by token are timed
+up to 2048 tokens. Needs fla-core 0.6.0 (extra `parity`).
 """
 
 import argparse
 import importlib.metadata
-import importlib.util
 import math
 import random
+import runpy
 import time
 from collections.abc import Callable
 from statistics import median
-from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,14 +30,10 @@ RECURRENT_UP_TO = 2048
 OURS = ("delta_chunked", "linear_chunked")
 
 
-def reference(op: str) -> ModuleType:
-    """fla's naive.py of an operation, by path: the package cannot be imported without triton."""
+def reference(op: str) -> dict[str, Any]:
+    """What fla's naive.py of an operation defines, run by path: the package cannot be imported without triton."""
     files = importlib.metadata.files("fla-core") or []
-    path = next(file.locate() for file in files if file.as_posix() == f"fla/ops/{op}/naive.py")
-    spec = importlib.util.spec_from_file_location(f"fla_naive_{op}", str(path))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return runpy.run_path(next(str(f.locate()) for f in files if f.as_posix() == f"fla/ops/{op}/naive.py"))
 
 
 def candidates(n: int, chunk: int) -> dict[str, Callable[..., Tensor]]:
@@ -48,13 +44,13 @@ def candidates(n: int, chunk: int) -> dict[str, Callable[..., Tensor]]:
 
     chunked: dict[str, Callable[..., Tensor]] = {
         "delta_chunked": lambda *xs: delta_chunked(*xs, chunk=chunk)[0],
-        "fla delta chunkwise": turned(delta.delta_rule_chunkwise),
+        "fla delta chunkwise": turned(delta["delta_rule_chunkwise"]),
         "linear_chunked": lambda q, k, v, beta: linear_chunked(q, k, v, chunk=chunk)[0],
-        "fla linear chunk": lambda q, k, v, beta: linear.naive_chunk_linear_attn(q, k, v),
+        "fla linear chunk": lambda q, k, v, beta: linear["naive_chunk_linear_attn"](q, k, v),
     }
     recurrent: dict[str, Callable[..., Tensor]] = {
         "delta_recurrent": lambda *xs: delta_recurrent(*xs)[0],
-        "fla delta recurrence": turned(delta.delta_rule_recurrence),
+        "fla delta recurrence": turned(delta["delta_rule_recurrence"]),
     }
     return chunked | (recurrent if n <= RECURRENT_UP_TO else {})
 
@@ -111,7 +107,10 @@ def show(title: str, times: dict[int, dict[str, list[float]]]) -> None:
                 continue
             ratios = [median(b / a for a, b in zip(times[n][ours], times[n][name], strict=True))
                       if name in times[n] else math.nan for n in lengths]  # fmt: skip
-            print(f"{f'{name} / {ours}':<44}"[:42] + "".join(f"{r:>11.1f}x" for r in ratios))
+            print(
+                f"{f'{name} / {ours}':<44}"[:42]
+                + "".join(f"{'-':>12}" if math.isnan(r) else f"{r:>11.1f}x" for r in ratios)
+            )
 
 
 def main() -> None:

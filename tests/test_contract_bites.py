@@ -168,6 +168,9 @@ def broken(part: type[Registered]) -> set[str]:
     return {result.check for result in testing.check(part).failures}
 
 
+PARTS = sorted({fault.part for fault in FAULTS}, key=lambda part: part.__name__)
+
+
 @pytest.fixture(autouse=True)
 def apart() -> Iterator[None]:
     with isolated():
@@ -180,11 +183,11 @@ def test_a_planted_fault_breaks_just_its_checks(fault: Fault) -> None:
     assert found == fault.breaks, str(testing.check(f"Faulty{fault.part.__name__}"))
 
 
-@pytest.mark.parametrize("part", {fault.part for fault in FAULTS}, ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_the_healthy_part_breaks_none(part: type[Registered]) -> None:
     assert not broken(part)
 
 
-@pytest.mark.parametrize("part", {fault.part for fault in FAULTS}, ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_the_same_source_without_a_fault_breaks_none(part: type[Registered]) -> None:
     assert not broken(planted(Fault("none", part, {}, set())))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from variorum.core import Spec
-from variorum.data.columns import CategoryColumn, DateColumn, NumberColumn
+from variorum.data.columns import CategoryColumn, DateColumn, NumberColumn, date_format
 from variorum.data.kinds import choose
 from variorum.data.targets import ClassTarget, ValueTarget, is_value
 
@@ -109,6 +109,21 @@ def test_numbers_that_look_like_dates_stay_numbers():
 def test_columns_left_out_with_a_reason(values, why):
     spec, note = choose(pd.Series(values, name="c"))
     assert spec is None and why in note and "'c'" in note
+
+
+def test_negative_fractions_are_no_dates_and_old_dates_are():
+    assert date_format(pd.Series(["-1.5", "2020-01-01"])) is None
+    column, _ = fitted(["0980-05-01", "1492-10-12", "9999-12-31"])
+    seconds = np.array([np.datetime64(d, "s").astype(float) for d in ("0980-05-01", "1492-10-12", "9999-12-31")])
+    found = column.encode(pd.Series(["0980-05-01", "1492-10-12", "9999-12-31"]))[:, 0]
+    assert found == pytest.approx((seconds - seconds.mean()) / seconds.std(), abs=1e-6)
+
+
+def test_every_label_that_occurs_has_a_code():
+    values = pd.Series(["", "?", 1e300, 3.0, 2.5, 10**30, " x "], name="y", dtype=object)
+    target = ClassTarget.fit(values).build()
+    assert sorted(target.encode(values).tolist()) == list(range(7))
+    assert target.encode(pd.Series(["3", 2.5, "x"], dtype=object)).tolist() == target.encode(values[[3, 4, 6]]).tolist()
 
 
 def test_a_constant_with_gaps_still_says_something():

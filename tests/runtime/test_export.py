@@ -6,9 +6,13 @@ import onnxruntime
 import pytest
 import torch
 
-from samples.bundles import bundle
-from variorum.core import VariorumError
+from samples.bundles import TABLE, bundle, task
+from variorum.core import Channel, Traits, VariorumError
+from variorum.core.isolated import isolated
+from variorum.layers.mixers.attention import Attention
+from variorum.models.blocks.block import Block
 from variorum.runtime import export as module
+from variorum.runtime.bundle import Bundle
 from variorum.runtime.export import to_onnx
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("tree values", "pixels", "table", "regression")]
@@ -38,6 +42,25 @@ def test_a_part_that_does_not_export_is_named(tmp_path):
     with pytest.raises(VariorumError, match=r"export of the model: .*found NGram, whose traits say that it does not"):
         to_onnx(bundle("ngram"), tmp_path / "m.onnx")
     assert not any(tmp_path.iterdir())
+
+
+def test_the_innermost_part_that_does_not_export_is_named(tmp_path):
+    with isolated():
+
+        class Stubborn(Channel):
+            traits: Traits = Traits(exports=False)
+
+            def __init__(self, dim: int) -> None:
+                super().__init__()
+
+            def forward(self, x):
+                return x
+
+        iris = task("iris")
+        block = Block.spec(mixer=Attention.spec(heads=2), channels=Stubborn.spec())
+        model = TABLE.but(blocks=[block]).fill(**iris.facts).build()
+        with pytest.raises(VariorumError, match=r"export of blocks\.0\.channels: .*found Stubborn"):
+            to_onnx(Bundle.of(model, iris), tmp_path / "m.onnx")
 
 
 def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch):

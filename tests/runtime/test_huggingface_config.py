@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from samples.checkpoints import IMAGES, TEXT, saved
-from variorum.core import VariorumError
+from variorum.core import Skeleton, VariorumError, registered
 from variorum.core.spec import read_json
 from variorum.runtime.huggingface.config import HARMLESS, NEUTRAL, Config
-from variorum.runtime.huggingface.family import find_family
+from variorum.runtime.huggingface.family import families, find_family, writes
 from variorum.runtime.huggingface.folder import read_config
 
 REFUSED = {
@@ -112,6 +115,55 @@ def test_each_setting_that_matters_changes_the_spec(name: str, tmp_path: Path) -
         except VariorumError:
             changed = True
         assert changed != (key in UNREAD and UNREAD[key](name)), key
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 70)
+    | st.sampled_from([0.5, -1.0, 1e300, 2**40, -(2**40)])
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    found = []
+    for name in {**TEXT, **IMAGES}:
+        folder = tmp_path_factory.mktemp("config")
+        saved(name, folder)
+        found.append(read_config(folder))
+    return found
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_config_is_a_model_or_an_error_of_ours(configs: list[dict[str, Any]], data: st.DataObject) -> None:
+    """Whatever stands in config.json: a model whose Spec can be written, or one clear error."""
+    config = dict(data.draw(st.sampled_from(configs)))
+    for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=2)):
+        config[key] = data.draw(JSON)
+    try:
+        family = find_family(str(config.get("model_type")))
+        reader = Config(config)
+        spec = family.to_spec(reader)
+        reader.close(family.harmless)
+        with torch.device("meta"):
+            model = spec.build()
+        naming = family.naming(spec)
+        naming.to_theirs(dict(model.named_parameters()))
+    except VariorumError:
+        return
+    assert family.to_spec(Config(family.to_config(spec) | {"model_type": family.model_type})) == spec
+
+
+@pytest.mark.parametrize("name", sorted(registered(Skeleton)))
+def test_every_skeleton_can_be_asked_for_its_family(name: str) -> None:
+    cls = registered(Skeleton)[name]
+    for example in cls.examples:
+        assert {writes(family, cls.spec(**example)) for family in families().values()} <= {True, False}
 
 
 def test_nan_and_duplicates_are_no_json() -> None:

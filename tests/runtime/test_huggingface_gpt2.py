@@ -29,7 +29,7 @@ VARIANTS = {
 @pytest.mark.row("hf-transformers", 0)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_answers_are_those_of_transformers(name, tmp_path):
-    """GPT-2, its head and the bare model: uneven rows, packed, and equal rows agree to 1e-5; written back, bit for bit."""
+    """GPT-2, its head and the bare model: uneven and equal rows agree to 1e-5; written back, bit for bit."""
     cls, more = VARIANTS[name]
     theirs = spread(cls, GPT2Config(**SIZES, **more))
     model = read(theirs, tmp_path / "theirs")

@@ -26,7 +26,7 @@ VARIANTS = {
 @pytest.mark.row("hf-transformers", 0)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_answers_are_those_of_transformers(name, tmp_path):
-    """Llama, its head and the bare model: uneven rows, packed, and equal rows agree to 1e-5; written back, bit for bit."""
+    """Llama, its head and the bare model: uneven and equal rows agree to 1e-5; written back, bit for bit."""
     cls, more = VARIANTS[name]
     theirs = spread(cls, LlamaConfig(**{**SIZES, **more}))
     model = read(theirs, tmp_path / "theirs")

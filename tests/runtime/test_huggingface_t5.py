@@ -28,7 +28,7 @@ SOURCES, TARGETS = [150, 3, 12, 1], [5, 9, 140, 2]
 @pytest.mark.row("hf-transformers", 0)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_answers_are_those_of_transformers(name, tmp_path):
-    """T5 and T5 1.1 with uneven sources and targets, packed and in equal rows: within 3e-5; written back, bit for bit."""
+    """T5 and T5 1.1, uneven sources and targets, and equal rows: within 3e-5; written back, bit for bit."""
     cls, more = VARIANTS[name]
     theirs = spread(cls, T5Config(**{**SIZES, **more}), scale=0.15)
     model = read(theirs, tmp_path / "theirs")

@@ -105,7 +105,7 @@ def test_equals_vit_pytorch(size, name, positions):
     reference = getattr(theirs, name)(positional_embedding=positions, **config).eval()
     with torch.no_grad():
         for parameter in reference.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+            parameter.add_(0.05 * torch.randn_like(parameter) * parameter.requires_grad)
     spec = find_entry(SLUG).spec(size, norms=Norms.CODE)
     if (position := POSITIONS[positions]) is not None:
         spec = spec.replace("embed.position", position)

@@ -5,6 +5,7 @@ import torch
 
 from train.tiny_decoder import tiny_decoder
 from variorum.data.text import TextTask
+from variorum.train import clock, judge, loop
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +30,29 @@ def spec():
 @pytest.fixture
 def random_spec():
     return tiny_decoder(dropout=0.2)
+
+
+class Machine:
+    """A clock that moves only with the work that is done: seconds of a training step, and of a batch that is judged."""
+
+    def __init__(self):
+        self.now, self.step, self.batch = 0.0, 1.0, 0.125
+
+    def spend(self, work, seconds):
+        """``work`` that takes the time that ``seconds`` says when it is done."""
+
+        def slow(*args, **rest):
+            self.now += getattr(self, seconds)
+            return work(*args, **rest)
+
+        return slow
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Trainings run on this machine's clock."""
+    made = Machine()
+    monkeypatch.setattr(clock, "perf_counter", lambda: made.now)
+    monkeypatch.setattr(loop, "gradient", made.spend(loop.gradient, "step"))
+    monkeypatch.setattr(judge, "single", made.spend(judge.single, "batch"))
+    return made

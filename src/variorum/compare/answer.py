@@ -15,10 +15,15 @@ def winner(finished: Sequence[Result]) -> Result | None:
 
 def answer(results: Sequence[Result], *, data: str) -> str:
     """What to use and why; what is just as good and cheaper; ``results`` are in the order of their scores."""
+    return " ".join(sentences(results, data=data))
+
+
+def sentences(results: Sequence[Result], *, data: str) -> list[str]:
+    """The answer sentence by sentence, the first of which says what to use."""
     finished = [r for r in results if r.finished]
     best, failed = winner(finished), sum(r.state is State.FAILED for r in results)
     if best is None:
-        return f"No candidate was trained to its end on {data}{f': {failed} failed' if failed else ''}."
+        return [f"No candidate was trained to its end on {data}{f': {failed} failed' if failed else ''}."]
     figures = f"{best.metric} {Q(best.quality, metric=best.metric)} on unseen rows of {data}"
     if best.low is not None:
         figures += f" (95 % interval {Q(best.low, metric=best.metric)} to {Q(best.high, metric=best.metric)})"
@@ -33,8 +38,8 @@ def answer(results: Sequence[Result], *, data: str) -> str:
         systems = [r for r in results if not r.baseline]
         ended = any(r.finished for r in systems)
         beaten = "No Transformer did better." if ended else "No Transformer was trained to its end." if systems else "No Transformer took part."
-        return " ".join([first, beaten, *_equal(others)])
-    return " ".join([f"Use {best.label}: {figures}.", *_equal(others), *_cheaper(best, others)])
+        return [first, beaten, *_equal(others)]
+    return [f"Use {best.label}: {figures}.", *_equal(others), *_cheaper(best, others)]
 
 
 def _equal(others: Sequence[Result]) -> list[str]:

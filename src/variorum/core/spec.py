@@ -56,8 +56,8 @@ class Spec(Generic[T_co]):
     @property
     def open(self) -> tuple[str, ...]:
         """Names of the parameters still to be given before this spec itself can be built."""
-        chosen = dict(self.args)
-        return tuple(name for name in _required(self.cls) if name not in chosen)
+        chosen = {name for name, _ in self.args}
+        return tuple([name for name in _required(self.cls) if name not in chosen])
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "Spec[Any]"]]:
         """Every spec of the tree with its path; the root's path is the empty string."""
@@ -101,15 +101,18 @@ class Spec(Generic[T_co]):
         known), is ignored.
         """
         owner, args, spec = self.cls, dict(self.args), self
-        left = [name for name in _required(owner) if name not in args]
-        given = {name: _checked(owner, name, offered[name]) for name in left if offered.get(name) is not None}
-        if len(given) < len(left):
-            left = [name for name in left if name not in given]
+        left = []
+        for name in _required(owner):
+            if name not in args:  # what was chosen before was checked then
+                if offered.get(name) is None:
+                    left.append(name)
+                else:
+                    args[name] = _checked(owner, name, offered[name])
+        if left:
             raise VariorumError(f"building {self.part}", expected=f"values for {', '.join(left)}",
                                 found="none", do=f"Pass them: spec.build({left[0]}=...), or fill() them.")  # fmt: skip
-        if given:  # what was chosen before was checked then
-            args |= given
-            spec = Spec(self.part, tuple((name, args[name]) for name in signature(owner) if name in args))
+        if len(args) > len(self.args):
+            spec = Spec(self.part, tuple([(name, args[name]) for name in signature(owner) if name in args]))
         for name, hint in _thawed(owner):
             if name in args:
                 args[name] = thaw(args[name], hint)
@@ -185,15 +188,21 @@ def _stays(hint: Any) -> bool:
 
 def _checked(owner: type[Registered], name: str, value: Any) -> Any:
     """The value, frozen, if the constructor of ``owner`` takes it by this name; else VariorumError."""
-    known = signature(owner)
-    if name not in known:
+    tests = _tests(owner)
+    if name not in tests:
         raise VariorumError(f"{owner.__name__}.spec", expected="arguments of its constructor",
-                            found=f"unknown argument {name!r}", do=nearest(name, known))  # fmt: skip
-    frozen, hint = freeze(value), known[name].annotation
-    if not fits(frozen, hint):
-        raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=says(hint),
+                            found=f"unknown argument {name!r}", do=nearest(name, tests))  # fmt: skip
+    frozen = freeze(value)
+    if not tests[name](frozen):
+        raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=says(signature(owner)[name].annotation),
                             found=says_value(frozen), do="Pass a value of the expected type.")  # fmt: skip
     return frozen
+
+
+@cache
+def _tests(owner: type[Registered]) -> dict[str, Callable[[Any], bool]]:
+    """For each parameter of the constructor the test of a frozen value."""
+    return {name: _fitter(parameter.annotation) for name, parameter in signature(owner).items()}
 
 
 def freeze(value: Any) -> Any:
@@ -223,36 +232,52 @@ def thaw(value: Any, hint: Any) -> Any:
 
 def fits(value: Any, hint: Any) -> bool:
     """Does a frozen value fit a constructor's type hint?"""
-    if hint is int:  # first, for every width is one
-        return isinstance(value, int) and not isinstance(value, bool)
+    return _fitter(hint)(value)
+
+
+@cache
+def _fitter(hint: Any) -> Callable[[Any], bool]:
+    """The test for a type hint; made once, for a model is built of hundreds of specs."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return True
+        return lambda value: True
     if hint is None or hint is type(None):
-        return value is None
+        return lambda value: value is None
     if origin in (typing.Union, types.UnionType):
-        return any(fits(value, a) for a in args)
+        members = [_fitter(a) for a in args]
+        return lambda value: any(fit(value) for fit in members)
     if origin is Literal:
-        return any(value == a and type(value) is type(a) for a in args)
+        return lambda value: any(value == a and type(value) is type(a) for a in args)
     if hint is Spec or origin is Spec:
-        return isinstance(value, Spec) and (not args or _is_kind(value, args[0]))
+        kinds = _kinds(args[0]) if args else (Registered,)
+        return lambda value: isinstance(value, Spec) and issubclass(value.cls, kinds)
     if origin in (tuple, list, Sequence):
-        if not isinstance(value, tuple):
-            return False
-        if origin is tuple and args and args[-1] is not Ellipsis:
-            return len(value) == len(args) and all(fits(v, a) for v, a in zip(value, args, strict=True))
-        return all(fits(v, args[0]) for v in value) if args else True
+        return _sequence_fitter(origin, args)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return any(value == member.value for member in hint)
+        choices = [member.value for member in hint]
+        return lambda value: any(value == choice for choice in choices)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(hint, type) and isinstance(value, hint)
+        return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+    if hint is int:
+        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+    return lambda value: isinstance(hint, type) and isinstance(value, hint)
 
 
-def _is_kind(spec: Spec[Any], kind: Any) -> bool:
+def _sequence_fitter(origin: Any, args: tuple[Any, ...]) -> Callable[[Any], bool]:
+    members = [_fitter(a) for a in args if a is not Ellipsis]
+    if not members:
+        return lambda value: isinstance(value, tuple)
+    if origin is tuple and args[-1] is not Ellipsis:
+        return lambda value: (isinstance(value, tuple) and len(value) == len(members)
+                              and all(fit(v) for fit, v in zip(members, value, strict=True)))  # fmt: skip
+    return lambda value: isinstance(value, tuple) and all(members[0](v) for v in value)
+
+
+def _kinds(kind: Any) -> tuple[type, ...]:
+    """The classes that a Spec's kind allows."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return any(_is_kind(spec, k) for k in typing.get_args(kind))
-    return not isinstance(kind, type) or issubclass(spec.cls, kind)
+        return tuple(k for member in typing.get_args(kind) for k in _kinds(member))
+    return (kind,) if isinstance(kind, type) else (Registered,)
 
 
 def says(hint: Any) -> str:

@@ -134,7 +134,6 @@ def numbers(values: "pd.Series") -> np.ndarray:
 
 def words(values: "pd.Series") -> "pd.Series":
     """Values as text, whole numbers without a decimal point, so that a column reads alike with and without gaps."""
-
     import pandas as pd
 
     if values.dtype == object:  # it may hold lists, which have no hash

@@ -32,7 +32,9 @@ def read_table(path: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
         separator, more = _check_fields(text, path)
         notes += [*repaired, *more]
         try:
-            frame = pd.read_csv(io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, low_memory=False)
+            frame = pd.read_csv(
+                io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, low_memory=False
+            )
         except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
             raise VariorumError(path.name, expected="a table", found=str(error).strip().splitlines()[0],
                                 do="Mend the file, or write it again as .parquet.") from None  # fmt: skip

@@ -238,8 +238,12 @@ def _known_targets(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, tup
 
     values = frame[name]
     if not values.dropna().map(pd.api.types.is_scalar).all():
-        raise VariorumError(f"target {name!r}", expected="numbers, words or truth values", found="lists or other nested values",
-                            do="Choose another column.")  # fmt: skip
+        raise VariorumError(
+            f"target {name!r}",
+            expected="numbers, words or truth values",
+            found="lists or other nested values",
+            do="Choose another column.",
+        )
     known = values.notna() & ~values.isin([math.inf, -math.inf])
     if not known.any():
         raise VariorumError(f"target {name!r}", expected="values", found="a column that is missing in every row",

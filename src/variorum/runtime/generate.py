@@ -33,7 +33,7 @@ def generate(
         decoding: Greedy() unless given, Sampling(...) or Beam(...).
         ends: ids after which a row ends; the id is the last of its tokens.
         memory: what a model with a source attends to: ``model.encode(source, source_layout)``, a row for each prompt.
-        cache: False sends everything written so far through the model again for each token, which gives the same tokens.
+        cache: False sends all that is written through the model again for each token, which gives the same tokens.
 
     Raises:
         VariorumError: for a model that does not stream or trains, or for no, empty or ill-shaped prompts.
@@ -42,14 +42,20 @@ def generate(
         raise VariorumError("generate: model", expected="one that streams", found=type(model).__name__,
                             do="Build it of causal parts whose traits say streams.")  # fmt: skip
     if model.training:
-        raise VariorumError("generate: model", expected="one in eval mode", found="one that trains", do="Call model.eval().")
+        raise VariorumError(
+            "generate: model", expected="one in eval mode", found="one that trains", do="Call model.eval()."
+        )
     ends = (ends,) if isinstance(ends, int) else tuple(ends)
     if most < 1:
         raise VariorumError("generate: most", expected="1 or more", found=str(most), do="Ask for one token at least.")
     for i, prompt in enumerate(prompts):
         if prompt.dim() != 1 or not len(prompt) or prompt.is_floating_point():
-            raise VariorumError(f"generate: prompt {i}", expected="whole numbers of shape (n,), one at least",
-                                found=f"{prompt.dtype} of shape {tuple(prompt.shape)}", do="Begin with a start token.")  # fmt: skip
+            raise VariorumError(
+                f"generate: prompt {i}",
+                expected="whole numbers of shape (n,), one at least",
+                found=f"{prompt.dtype} of shape {tuple(prompt.shape)}",
+                do="Begin with a start token.",
+            )
     if not prompts:
         return []
     flight = (Cached if cache else Recomputed)(cast(Streaming, model), prompts, memory)

@@ -1,6 +1,6 @@
 """How much of a budget is spent."""
 
-import time
+from time import perf_counter
 
 from variorum.core import VariorumError
 from variorum.train.recipe import Budget
@@ -20,12 +20,12 @@ class Clock:
             raise VariorumError("budget", expected="a positive number of seconds or of steps",
                                 found=f"{budget.seconds} seconds and {budget.steps} steps",
                                 do="Say how long to train: Budget(seconds=60) or Budget(steps=1000).")  # fmt: skip
-        self.budget, self.before, self.started, self.reserve = budget, before, time.perf_counter(), 0.0
+        self.budget, self.before, self.started, self.reserve = budget, before, perf_counter(), 0.0
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, those before a resume included."""
-        return self.before + time.perf_counter() - self.started
+        return self.before + perf_counter() - self.started
 
     def spent(self, step: int) -> float:
         """The part of the budget, in [0, 1], that is spent when ``step`` steps are done."""

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
 MARGIN = 1.2
-"""Time is kept for a last judgement this many times longer than the longest so far."""
+"""The time kept for a last step and judgement is this many times that of the longest so far."""
 MEASURING = 0.02
 """The part of a budget of seconds that measuring precisions may take."""
 MEASURING_SECONDS = 10.0
@@ -68,7 +68,7 @@ class Loop:
         self.schedule = recipe.schedule.build()
         self.judge = Judge(task, recipe.batch // recipe.accumulate)
         self.ledger, self.verdict, self.best = Ledger(), Verdict(), dict[str, Tensor]()
-        self.step, self.saved = 0, 0.0
+        self.step, self.saved, self.took = 0, 0.0, 0.0
         self.ended = False
         """Is there nothing left to do: the budget spent, or nothing better found for too long?"""
 
@@ -95,6 +95,7 @@ class Loop:
 
     def _advance(self, stepping: Any, drain: Callable[[], Tensor | None]) -> None:
         """One step and what is due after it."""
+        began = self.clock.seconds
         factor = self.schedule.factor(self.clock.spent(self.step + 1))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
@@ -107,6 +108,7 @@ class Loop:
         stepping.step()
         self.step += 1
         self.ledger.note(self.step, found, cast(Tensor, norm))
+        self.took = self.clock.seconds - began
         self._follow(drain)
 
     def _follow(self, drain: Callable[[], Tensor | None]) -> None:
@@ -152,7 +154,8 @@ class Loop:
             late=lambda: self.clock.late,
         )
         now = self.clock.seconds
-        self.clock.reserve = max(self.clock.reserve, MARGIN * (now - began))
+        # The last judgement comes after a step that may begin just before this time.
+        self.clock.reserve = max(self.clock.reserve, MARGIN * (now - began + self.took))
         self.ledger.start(now)
         if score is None:
             return {}

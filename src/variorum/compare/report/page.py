@@ -11,7 +11,7 @@ from typing import Any
 
 import variorum
 from variorum.compare import atomic, words
-from variorum.compare.answer import answer, winner
+from variorum.compare.answer import sentences, winner
 from variorum.compare.candidates import Candidate
 from variorum.compare.interval import RESAMPLES
 from variorum.compare.pareto import front
@@ -90,7 +90,7 @@ def render(record: Record, curves: Mapping[str, Sequence[dict[str, Any]]]) -> st
     }
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(own("template.html"))
     return template.render(
-        answer=answer(record.ordered, data=record.data["title"]),
+        answer=sentences(record.ordered, data=record.data["title"]),
         command=command(record),
         curves=drawn,
         data=record.data,
@@ -174,7 +174,7 @@ def _row(r: Result, record: Record) -> dict[str, Any]:
     if best is not None and r.name == best.name:
         badges.append({"text": "best", "look": "best"})
     elif r.finished and r.equals_best:
-        badges.append({"text": "not distinguishable from the best", "look": "equal"})
+        badges.append({"text": "not distinguishable", "look": "equal"})
     if not r.finished:
         badges.append({"text": str(r.state), "look": "failed"})
     if r.finished and r.name in _on_front(record):
@@ -213,7 +213,8 @@ def _notes(record: Record) -> list[str]:
 
 def _method(record: Record) -> list[str]:
     granted = [r.granted_seconds for r in record.results.values() if r.granted_seconds is not None]
-    spread = f"{min(granted):.0f} to {max(granted):.0f}" if granted else "the same number of"
+    ends = [f"{end(granted):.0f}" for end in (min, max)] if granted else ["the same number of"]
+    spread = " to ".join(dict.fromkeys(ends))
     intervals = sorted({r.interval for r in record.finished if r.interval})
     together = all(r.interleaved for r in record.finished)
     return [

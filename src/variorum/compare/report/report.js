@@ -20,8 +20,9 @@
     xaxis: { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ...x },
     yaxis: { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), ...y },
   });
-  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const draw = (id, traces, shape) => Plotly.react(id, traces, shape, settings);
+  const settings = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+  const narrow = matchMedia("(max-width: 40rem)");
+  const draw = (id, traces, shape) => Plotly.react(id, traces, shape, { ...settings, displayModeBar: !narrow.matches });
 
   const front = (points) => {
     const order = [...points].sort((a, b) => a.x - b.x || a.cost - b.cost);
@@ -36,13 +37,17 @@
     const scale = data.percent ? 100 : 1;
     const points = known.map((p) => ({ ...p, x: p[axis.key], y: p.quality * scale, cost: data.higher ? -p.quality : p.quality }));
     const line = front(points);
+    const span = points.map((p) => log ? Math.log(p.x) : p.x);
+    const middle = (Math.min(...span) + Math.max(...span)) / 2;
+    // A name stands beside its mark, towards the middle of the plot, so that neither bars nor edges cut it.
+    const side = (p) => (log ? Math.log(p.x) : p.x) > middle ? "middle left" : "middle right";
     const unit = data.percent ? " %" : "";
     const marks = (baseline) => {
       const own = points.filter((p) => p.baseline === baseline);
       const shade = baseline ? ink("--soft") : ink("--accent");
       return {
         type: "scatter", mode: "markers+text", x: own.map((p) => p.x), y: own.map((p) => p.y),
-        text: own.map((p) => plain(p.name)), textposition: "top center", textfont: { size: 12 }, cliponaxis: false,
+        text: own.map((p) => ` ${plain(p.name)} `), textposition: own.map(side), textfont: { size: 12 }, cliponaxis: false,
         customdata: own.map((p) => p.hover.map((pair) => `${plain(pair[0])}: <b>${plain(pair[1])}</b>`).join("<br>")),
         hovertemplate: "<b>%{text}</b><br>%{customdata}<extra></extra>",
         error_y: { type: "data", symmetric: false, array: own.map((p) => p.high === null ? 0 : p.high * scale - p.y), arrayminus: own.map((p) => p.low === null ? 0 : p.y - p.low * scale), color: shade, thickness: 1, width: 3 },

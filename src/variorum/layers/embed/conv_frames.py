@@ -11,15 +11,17 @@ from variorum.layers.positions.none import NoPosition
 class ConvFrames(Embed):
     """x = dropout(gelu(conv_2(gelu(conv_1(frames)))) + positions), kernels of 3, conv_2 with stride 2.
 
-    Radford et al. 2022, arXiv:2212.04356, section 2.2. (batch, frames, bins) -> (batch, ceil(frames / 2), dim); time runs
-    along the second axis, ``bins`` are the bands of a log-mel spectrogram.
+    Radford et al. 2022, arXiv:2212.04356, section 2.2. (batch, frames, bins) -> (batch, ceil(frames / 2), dim); time
+    runs along the second axis, ``bins`` are the bands of a log-mel spectrogram.
     """
 
     reads = "frames"
     traits: Traits = Traits(ragged=False)
     examples = ({"bins": 5},)
 
-    def __init__(self, dim: int, bins: int, *, position: Spec[Position] = NoPosition.spec(), dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, bins: int, *, position: Spec[Position] = NoPosition.spec(), dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.first = nn.Conv1d(bins, dim, 3, padding=1)
         self.second = nn.Conv1d(dim, dim, 3, stride=2, padding=1)

@@ -10,8 +10,8 @@ from variorum.core.traits import POINTWISE
 class ScaledUnembed(Head):
     """logits_t = W x_t / sqrt(dim): (*tokens, dim) -> (*tokens, vocab).
 
-    Raffel et al. 2020, arXiv:1910.10683: T5's W is its embedding, whose entries are of size 1; the scale makes logits of
-    size 1 of it.
+    Raffel et al. 2020, arXiv:1910.10683: T5's W is its embedding, whose entries are of size 1; the scale makes logits
+    of size 1 of it.
     """
 
     writes = "tokens"

@@ -40,7 +40,7 @@ class Attention(Mixer, Streaming):
 
     heads: must divide ``dim`` unless ``head_dim`` is given.     kv_heads: shared key/value heads (Ainslie et al. 2023).
     rotation: turns q and k by position.    bias: added to scores by position.    scale: 1/sqrt(head_dim) unless given.
-    key_bias: False for queries and values with a bias and keys without: it cancels in the softmax where nothing turns keys.
+    key_bias: False for biases of queries and values only; that of the keys cancels in the softmax unless they are turned.
     """
 
     taps = ("weights",)

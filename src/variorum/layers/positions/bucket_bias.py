@@ -39,13 +39,19 @@ class BucketBias(ScoreBias):
         super().__init__()
         self.each = buckets // 2 if sides is Sides.BOTH else buckets
         if self.each < 2 or (sides is Sides.BOTH and buckets % 2) or furthest <= self.each // 2:
-            raise VariorumError("BucketBias", expected="2 buckets a side or more, and furthest beyond half of a side's",
-                                found=f"buckets {buckets}, sides {sides}, furthest {furthest}", do="Choose others.")  # fmt: skip
+            raise VariorumError(
+                "BucketBias",
+                expected="2 buckets a side or more, and furthest beyond half of a side's",
+                found=f"buckets {buckets}, sides {sides}, furthest {furthest}",
+                do="Choose others.",
+            )
         self.furthest, self.sides = furthest, sides
         self.table = nn.Parameter(torch.empty(buckets, heads))
         nn.init.normal_(self.table, std=std)
 
-    def forward(self, queries: Int[Tensor, "*rows n"], keys: Int[Tensor, "*rows m"]) -> Float[Tensor, "*rows heads n m"]:
+    def forward(
+        self, queries: Int[Tensor, "*rows n"], keys: Int[Tensor, "*rows m"]
+    ) -> Float[Tensor, "*rows heads n m"]:
         behind = queries.unsqueeze(-1) - keys.unsqueeze(-2)
         bucket = self._bucket(behind.clamp(min=0) if self.sides is Sides.PAST else behind.abs())
         if self.sides is Sides.BOTH:

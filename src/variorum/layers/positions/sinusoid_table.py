@@ -12,8 +12,9 @@ from variorum.layers.positions.learned import check_length
 
 
 class SinusoidTable(Position):
-    """y_t = x_t + P[t], P[t] = [sin(t w_0), ..., sin(t w_h), cos(t w_0), ..., cos(t w_h)], w_i = base^(-i / h), h = dim/2 - 1.
+    """y_t = x_t + P[t], P[t] = [sin(t w_0), ..., sin(t w_h), cos(t w_0), ..., cos(t w_h)].
 
+    w_i = base^(-i / h), h = dim / 2 - 1.
     Radford et al. 2022, arXiv:2212.04356 (Whisper's encoder): sines first, frequencies from 1 to exactly 1/base. The
     table is not trained, but saved with the model. length: most positions it has; a longer row raises VariorumError.
     """
@@ -24,10 +25,13 @@ class SinusoidTable(Position):
     def __init__(self, dim: int, length: int, *, base: float = 10000.0) -> None:
         super().__init__()
         if dim % 2 or dim < 4:
-            raise VariorumError("SinusoidTable dim", expected="an even number, 4 or more", found=str(dim), do="Choose another.")
+            raise VariorumError(
+                "SinusoidTable dim", expected="an even number, 4 or more", found=str(dim), do="Choose another."
+            )
         self.length = length
         frequency = torch.exp(-math.log(base) / (dim // 2 - 1) * torch.arange(dim // 2))
         angle = torch.arange(length)[:, None] * frequency
+        self.table: Tensor
         self.register_buffer("table", torch.cat([angle.sin(), angle.cos()], dim=1))
 
     def forward(self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None) -> Float[Tensor, "*tokens dim"]:

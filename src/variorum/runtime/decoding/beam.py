@@ -28,9 +28,9 @@ class Stop(StrEnum):
 class Beam(Decoding):
     """The row of n tokens with the highest log p(row) / n^length_penalty among ``width`` kept at each length.
 
-    Sutskever et al. 2014, arXiv:1409.3215. With ``length_penalty`` 1 that is the mean log-probability of a token, with 0
-    the log-probability of the row. Of the candidates for each length, those among the best ``width`` that end are done;
-    the best ``width`` that do not end go on.
+    Sutskever et al. 2014, arXiv:1409.3215. With ``length_penalty`` 1 that is the mean log-probability of a token, with
+    0 the log-probability of the row. Of the candidates for each length, those among the best ``width`` that end are
+    done; the best ``width`` that do not end go on.
     """
 
     width: int = 4
@@ -42,13 +42,14 @@ class Beam(Decoding):
             raise VariorumError("Beam width", expected="1 or more", found=str(self.width), do="Use Greedy for one.")
         if self.stop not in set(Stop):
             raise VariorumError("Beam stop", expected=f"one of {', '.join(Stop)}", found=repr(self.stop),
-                                do=nearest(self.stop, Stop))  # fmt: skip
+                                do=nearest(self.stop, [stop.value for stop in Stop]))  # fmt: skip
 
     def write(self, flight: Flight, limits: Limits) -> list[Tensor]:
         rows, vocab = flight.logits.shape
         keep = max(2, 1 + len(limits.ends)) * self.width
         if vocab < keep:
-            raise VariorumError("Beam width", expected=f"at most {vocab * self.width // keep}, for the model has {vocab} tokens",
+            most = vocab * self.width // keep
+            raise VariorumError("Beam width", expected=f"at most {most}, for the model has {vocab} tokens",
                                 found=str(self.width), do="Choose a smaller width.")  # fmt: skip
         searches = [Search(self, limits) for _ in range(rows)]
         live = list(range(rows))
@@ -58,10 +59,8 @@ class Beam(Decoding):
         while live:
             scores = flight.logits.float().log_softmax(-1).unflatten(0, (len(live), self.width)) + open_.unsqueeze(-1)
             best, index = scores.flatten(1).topk(keep)
-            chosen = [
-                searches[row].take(*told)
-                for row, *told in zip(live, best.tolist(), (index // vocab).tolist(), (index % vocab).tolist(), strict=True)
-            ]
+            told = zip(best.tolist(), (index // vocab).tolist(), (index % vocab).tolist(), strict=True)
+            chosen = [searches[row].take(*candidates) for row, candidates in zip(live, told, strict=True)]
             going = [(place, row) for place, row in enumerate(live) if not searches[row].over]
             if not going:
                 break

@@ -75,6 +75,6 @@ def _placed(layout: Layout, rows: Tensor, tokens: Tensor) -> Layout:
 
 
 def _first(model: Streaming, prompts: Sequence[Tensor], memory: Memory | None) -> tuple[Tensor, State]:
-    layout = Layout.ragged([len(prompt) for prompt in prompts]).to(prompts[0].device)
-    out, state = model.advance(torch.cat(list(prompts)), model.start(len(prompts)), layout, memory)
-    return out[layout.offsets[1:] - 1], state
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)
+    out, state = model.advance(torch.cat(list(prompts)), model.start(len(prompts)), Layout.ragged(lengths), memory)
+    return out[lengths.cumsum(0) - 1], state

@@ -36,8 +36,8 @@ class Sampling(Decoding):
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and 0 < self.top_p <= 1 and (self.top_k is None or self.top_k >= 1)):
-            raise VariorumError("Sampling", expected="temperature > 0, 0 < top_p <= 1 and top_k >= 1, or None", found=str(self),
-                                do="Use Greedy for temperature 0.")  # fmt: skip
+            raise VariorumError("Sampling", expected="temperature > 0, 0 < top_p <= 1 and top_k >= 1, or None",
+                                found=str(self), do="Use Greedy for temperature 0.")  # fmt: skip
 
     def write(self, flight: Flight, limits: Limits) -> list[Tensor]:
         generator = torch.Generator().manual_seed(self.seed)

@@ -17,6 +17,7 @@ from variorum.models.blocks.repeated import Repeated
 from variorum.models.stack import Stack
 from variorum.runtime.huggingface.config import Config
 from variorum.runtime.huggingface.encoder import (
+    DEEPEST,
     EMBED,
     POSITION_IDS,
     Kind,
@@ -77,7 +78,7 @@ class Albert(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         shape, eps = read_shape(config, BASE), config.number("layer_norm_eps", 1e-12)
-        vocab, width = config.integer("vocab_size", 30000), config.integer("embedding_size", 128)
+        vocab, width = config.size("vocab_size", 30000), config.size("embedding_size", 128)
         tied = config.flag("tie_word_embeddings", True)
         head = read_head(
             config,
@@ -91,15 +92,15 @@ class Albert(Family):
         )
         position = Several.spec(
             parts=[
-                LearnedPosition.spec(length=config.integer("max_position_embeddings", 512)),
-                Segment.spec(kinds=config.integer("type_vocab_size", 2)),
+                LearnedPosition.spec(length=config.size("max_position_embeddings", 512)),
+                Segment.spec(kinds=config.size("type_vocab_size", 2)),
             ]
         )
         block = post_norm_block(
             shape, eps, residual=PostNorm.spec(dropout=shape.dropout), channels_residual=PostNorm.spec()
         )
-        layers = [block] * config.integer("inner_group_num", 1)
-        groups = config.integer("num_hidden_groups", 1)
+        layers = [block] * config.size("inner_group_num", 1, most=DEEPEST)
+        groups = config.size("num_hidden_groups", 1, most=shape.depth)
         return Stack.spec(
             dim=shape.dim,
             embed=FactorisedEmbed.spec(width=width, embed=normed_embed(vocab, position, eps, shape.dropout)),

@@ -1,6 +1,7 @@
 """BART. Lewis et al. 2019, arXiv:1910.13461."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from variorum.core import Head, Skeleton, Spec
 from variorum.layers.embed.normed import NormedEmbed
@@ -26,7 +27,8 @@ DEFAULTS = {"dropout": 0.1, "heads": 16, "hidden": 4096, "depth": 12}
 KINDS = {"Features": Kind.BASE, "OffsetUnembed": Kind.CONDITIONAL}
 AS_BUILT = {
     "scale_embedding": False, "tie_word_embeddings": True, "normalize_before": False, "normalize_embedding": True,
-    "add_final_layer_norm": False, "add_bias_logits": False, "static_position_embeddings": False, "extra_pos_embeddings": OFFSET,
+    "add_final_layer_norm": False, "add_bias_logits": False, "static_position_embeddings": False,
+    "extra_pos_embeddings": OFFSET,
 }  # fmt: skip
 """Settings, most of them of older files, that would change the model, and the value with which they do not."""
 
@@ -35,7 +37,7 @@ class Bart(Family):
     """Post-norm blocks on both sides; tokens and places, the first two of which stand for nothing, are normed."""
 
     model_type = "bart"
-    harmless = {**GENERATION, **HARMLESS, "classif_dropout": "training of the classifier"}
+    harmless: ClassVar[Mapping[str, str]] = {**GENERATION, **HARMLESS, "classif_dropout": "training of the classifier"}
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         for name, value in AS_BUILT.items():

@@ -69,7 +69,7 @@ class Bert(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         shape, eps = read_shape(config, BASE), config.number("layer_norm_eps", 1e-12)
-        vocab, places = config.integer("vocab_size", 30522), config.integer("max_position_embeddings", 512)
+        vocab, places = config.size("vocab_size", 30522), config.size("max_position_embeddings", 512)
         tied = config.flag("tie_word_embeddings", True)
         head = read_head(
             config,
@@ -84,7 +84,7 @@ class Bert(Family):
         position = Several.spec(
             parts=[
                 LearnedPosition.spec(length=places),
-                Segment.spec(kinds=config.integer("type_vocab_size", 2)),
+                Segment.spec(kinds=config.size("type_vocab_size", 2)),
             ]
         )
         return Stack.spec(

@@ -67,6 +67,13 @@ class Config:
         """A whole number."""
         return self._typed(name, int, "a whole number", default)
 
+    def size(self, name: str, default: int = _ABSENT, *, most: int = 2**24) -> int:
+        """A whole number from 1 to ``most``: a length, a width or a count."""
+        value = self.integer(name, default)
+        if not 1 <= value <= most:
+            raise self._fault(name, f"a number from 1 to {most}", value)
+        return value
+
     def number(self, name: str, default: float = _ABSENT) -> float:
         """A number."""
         return float(self._typed(name, (int, float), "a number", default))
@@ -76,10 +83,10 @@ class Config:
         return self._typed(name, bool, "true or false", default)
 
     def integers(self, name: str, default: tuple[int, ...] = _ABSENT) -> tuple[int, ...]:
-        """A list of whole numbers."""
+        """A list of whole numbers from 1 on."""
         value = self._take(name, default)
-        if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
-            raise self._fault(name, "a list of whole numbers", value)
+        if not isinstance(value, list | tuple) or not all(type(v) is int and 1 <= v <= 2**24 for v in value):
+            raise self._fault(name, "a list of whole numbers, 1 or greater", value)
         return tuple(value)
 
     def choice(self, name: str, table: Mapping[str, T], default: str = _ABSENT) -> T:

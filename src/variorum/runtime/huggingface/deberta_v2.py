@@ -64,8 +64,8 @@ class DebertaV2(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         shape, eps = read_shape(config, BASE), config.number("layer_norm_eps", 1e-7)
-        vocab, tied = config.integer("vocab_size", 128100), config.flag("tie_word_embeddings", True)
-        width = config.integer("embedding_size", shape.dim)
+        vocab, tied = config.size("vocab_size", 128100), config.flag("tie_word_embeddings", True)
+        width = config.size("embedding_size", shape.dim)
         head = self._head(config, shape, eps, vocab, width)
         embed = _embed(config, shape, eps, vocab, width)
         word = "embed.embed.token.weight" if width == shape.dim else "embed.embed.embed.token.weight"
@@ -156,7 +156,7 @@ class DebertaV2(Family):
 def _embed(config: Config, shape: Shape, eps: float, vocab: int, width: int) -> Spec[Embed]:
     """norm(project(token + place + segment)), place and segment only where the model has them."""
     parts: list[Spec[Position]] = []
-    places, kinds = config.integer("max_position_embeddings", 512), config.integer("type_vocab_size", 0)
+    places, kinds = config.size("max_position_embeddings", 512), config.integer("type_vocab_size", 0)
     if config.flag("position_biased_input", True):
         parts.append(LearnedPosition.spec(length=places))
     if kinds:
@@ -182,7 +182,7 @@ def _blocks(config: Config, shape: Shape, eps: float) -> tuple[list[Spec[Layer]]
     furthest, buckets = config.integer("max_relative_positions", -1), config.integer("position_buckets", -1)
     mixer = Disentangled.spec(
         heads=shape.heads,
-        furthest=furthest if furthest >= 1 else config.integer("max_position_embeddings", 512),
+        furthest=furthest if furthest >= 1 else config.size("max_position_embeddings", 512),
         buckets=buckets if buckets > 0 else None,
         terms=[term for name, term in TERMS.items() if name in names],
         shared=config.flag("share_att_key", False),

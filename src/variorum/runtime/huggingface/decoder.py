@@ -12,10 +12,10 @@ GENERATION = {
     name: "how text is generated, not the model"
     for name in (
         "do_sample", "early_stopping", "force_bos_token_to_be_generated", "length_penalty", "max_length", "min_length",
-        "no_repeat_ngram_size", "num_beams", "num_beam_groups", "num_return_sequences", "repetition_penalty", "temperature",
-        "top_k", "top_p", "typical_p", "diversity_penalty", "bad_words_ids", "encoder_no_repeat_ngram_size",
-        "exponential_decay_length_penalty", "output_scores", "remove_invalid_values", "return_dict_in_generate",
-        "forced_decoder_ids",
+        "no_repeat_ngram_size", "num_beams", "num_beam_groups", "num_return_sequences", "repetition_penalty",
+        "temperature", "top_k", "top_p", "typical_p", "diversity_penalty", "bad_words_ids",
+        "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "output_scores", "remove_invalid_values",
+        "return_dict_in_generate", "forced_decoder_ids",
     )
 }  # fmt: skip
 """Settings of older configs that moved to generation_config.json."""

@@ -79,7 +79,7 @@ class DistilBert(Family):
     }
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
-        shape, vocab = read_shape(config, BASE, KEYS), config.integer("vocab_size", 30522)
+        shape, vocab = read_shape(config, BASE, KEYS), config.size("vocab_size", 30522)
         tied = config.flag("tie_word_embeddings", True)
         head = read_head(
             config,
@@ -91,7 +91,7 @@ class DistilBert(Family):
                 Kind.TOKENS: tokens_head(config.classes),
             },
         )
-        position = LearnedPosition.spec(length=config.integer("max_position_embeddings", 512))
+        position = LearnedPosition.spec(length=config.size("max_position_embeddings", 512))
         block = post_norm_block(
             shape, EPS, residual=PostNorm.spec(), channels_residual=PostNorm.spec(dropout=shape.dropout)
         )

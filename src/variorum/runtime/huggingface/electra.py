@@ -65,7 +65,7 @@ class Electra(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         shape, eps = read_shape(config, BASE), config.number("layer_norm_eps", 1e-12)
-        vocab, width = config.integer("vocab_size", 30522), config.integer("embedding_size", 128)
+        vocab, width = config.size("vocab_size", 30522), config.size("embedding_size", 128)
         tied = config.flag("tie_word_embeddings", True)
         head = read_head(
             config,
@@ -80,8 +80,8 @@ class Electra(Family):
         )
         position = Several.spec(
             parts=[
-                LearnedPosition.spec(length=config.integer("max_position_embeddings", 512)),
-                Segment.spec(kinds=config.integer("type_vocab_size", 2)),
+                LearnedPosition.spec(length=config.size("max_position_embeddings", 512)),
+                Segment.spec(kinds=config.size("type_vocab_size", 2)),
             ]
         )
         narrow = normed_embed(vocab, position, eps, shape.dropout)

@@ -37,6 +37,7 @@ class Shape:
     attention_dropout: float
 
 
+DEEPEST = 4096
 KEYS = {
     "dim": "hidden_size",
     "depth": "num_hidden_layers",
@@ -52,10 +53,10 @@ KEYS = {
 def read_shape(config: Config, defaults: Shape, keys: Mapping[str, str] = KEYS) -> Shape:
     """The shape that config.json tells; ``defaults`` are the family's own."""
     return Shape(
-        dim=config.integer(keys["dim"], defaults.dim),
-        depth=config.integer(keys["depth"], defaults.depth),
-        heads=config.integer(keys["heads"], defaults.heads),
-        hidden=config.integer(keys["hidden"], defaults.hidden),
+        dim=config.size(keys["dim"], defaults.dim),
+        depth=config.size(keys["depth"], defaults.depth, most=DEEPEST),
+        heads=config.size(keys["heads"], defaults.heads),
+        hidden=config.size(keys["hidden"], defaults.hidden),
         activation=config.choice(keys["activation"], ACTIVATIONS, NAMES[defaults.activation]),
         dropout=config.number(keys["dropout"], defaults.dropout),
         attention_dropout=config.number(keys["attention_dropout"], defaults.attention_dropout),

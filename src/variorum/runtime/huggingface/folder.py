@@ -45,8 +45,9 @@ def load_folder(folder: str | Path) -> Loaded:
     reader = Config(config)
     spec = family.to_spec(reader)
     reader.close(family.harmless)
+    tensors = family.naming(spec).to_ours(read_tensors(folder), shapes_of(spec))
     model = spec.build()
-    fill(model, family.naming(spec).to_ours(read_tensors(folder), {n: t.shape for n, t in tensors_of(model).items()}))
+    fill(model, tensors)
     return Loaded(model.eval(), read_tokenizer(folder), config)
 
 
@@ -107,8 +108,7 @@ def config_of(family: Family, spec: Spec[Skeleton], config: Mapping[str, Any], d
 
 def _unaltered(ours: Mapping[str, Tensor], spec: Spec[Any]) -> None:
     """Raise VariorumError if a model no longer has the tensors that its Spec builds."""
-    with torch.device("meta"):
-        built = {name: tensor.shape for name, tensor in tensors_of(spec.build()).items()}
+    built = shapes_of(spec)
     changed = [name for name in built.keys() | ours.keys() if name not in ours or built.get(name) != ours[name].shape]
     if changed:
         raise VariorumError(
@@ -142,6 +142,12 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     parameters = dict(model.named_parameters())
     alias = {name for name, _ in model.named_parameters(remove_duplicate=False)} - parameters.keys()
     return {name: tensor for name, tensor in model.state_dict().items() if name not in alias}
+
+
+def shapes_of(spec: Spec[Any]) -> dict[str, torch.Size]:
+    """The shapes of :func:`tensors_of` of the model that a Spec builds, without its memory."""
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in tensors_of(spec.build()).items()}
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """GPT-2. Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from variorum.core import Layer, Skeleton, Spec
 from variorum.layers.channels.activation import Activation
@@ -51,7 +52,7 @@ class GPT2(Family):
     """Pre-norm causal blocks over token and place; the output matrix is the embedding."""
 
     model_type = "gpt2"
-    harmless = {
+    harmless: ClassVar[Mapping[str, str]] = {
         **GENERATION,
         "n_ctx": "n_positions by an older name",
         "reorder_and_upcast_attn": "how half precision is rounded",

@@ -19,7 +19,7 @@ def patches(config: Config, *, image: int, patch: int) -> dict[str, Any]:
             found=f"{side} x {other}",
             do="Patches of other shapes are not built.",
         )
-    return {"channels": config.integer("num_channels", 3), "height": height, "width": width, "patch": side}
+    return {"channels": config.size("num_channels", 3), "height": height, "width": width, "patch": side}
 
 
 def write_patches(spec: Spec[Patches]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Llama. Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from variorum.core import Skeleton, Spec, VariorumError
 from variorum.core.spec import says_value
@@ -33,7 +34,7 @@ class Llama(Family):
     """Pre-norm causal blocks: RMSNorm, rotary attention with grouped keys, gated channels; no biases."""
 
     model_type = "llama"
-    harmless = {
+    harmless: ClassVar[Mapping[str, str]] = {
         **GENERATION,
         "max_position_embeddings": "rotary positions have no table",
         "pretraining_tp": "how matrices were cut over machines",
@@ -128,8 +129,12 @@ def rope_base(config: Config) -> float:
         kind = told.get("rope_type", told.get("type", PLAIN)) if isinstance(told, dict) else None
         rest = set(told) - {"rope_type", "type", "rope_theta"} if isinstance(told, dict) else set()
         if kind != PLAIN or rest:
-            raise VariorumError(f"config.json: {name!r}", expected=f"rotary frequencies of rope_type {PLAIN!r}, not scaled",
-                                found=says_value(told), do="Choose a checkpoint whose rotary frequencies are not scaled.")  # fmt: skip
+            raise VariorumError(
+                f"config.json: {name!r}",
+                expected=f"rotary frequencies of rope_type {PLAIN!r}, not scaled",
+                found=says_value(told),
+                do="Choose a checkpoint whose rotary frequencies are not scaled.",
+            )
         theta = told.get("rope_theta", theta)
         if isinstance(theta, bool) or not isinstance(theta, int | float):
             raise VariorumError(f"config.json: {name!r}", expected="a number as rope_theta", found=says_value(theta),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from variorum.core import Skeleton, Spec
+from variorum.core import Skeleton, Spec, VariorumError
 from variorum.layers.channels.activation import Activation
 from variorum.layers.heads.pooled import Pooled
 from variorum.layers.norms.identity import NoNorm
@@ -53,7 +53,7 @@ class Roberta(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         shape, eps = read_shape(config, BASE), config.number("layer_norm_eps", 1e-12)
-        vocab, offset = config.integer("vocab_size", 50265), config.integer("pad_token_id", 1) + 1
+        vocab, offset = config.size("vocab_size", 50265), config.integer("pad_token_id", 1) + 1
         tied = config.flag("tie_word_embeddings", True)
         head = read_head(
             config,
@@ -65,8 +65,16 @@ class Roberta(Family):
                 Kind.TOKENS: tokens_head(config.classes),
             },
         )
-        places = LearnedPosition.spec(length=config.integer("max_position_embeddings", 512) - offset, offset=offset)
-        position = Several.spec(parts=[places, Segment.spec(kinds=config.integer("type_vocab_size", 2))])
+        length = config.size("max_position_embeddings", 512)
+        if not 0 < offset < length:
+            raise VariorumError(
+                "config.json: 'pad_token_id'",
+                expected="a place before the last position",
+                found=str(offset - 1),
+                do="Positions begin after it.",
+            )
+        places = LearnedPosition.spec(length=length - offset, offset=offset)
+        position = Several.spec(parts=[places, Segment.spec(kinds=config.size("type_vocab_size", 2))])
         return Stack.spec(
             dim=shape.dim,
             embed=normed_embed(vocab, position, eps, shape.dropout),

@@ -33,8 +33,8 @@ def blocks(
     config.only(f"{side}_layerdrop", 0.0, 0.0)
     dropout, inner = config.number("dropout", defaults["dropout"]), config.number("activation_dropout", 0.0)
     if inner not in (0.0, dropout):
-        raise VariorumError("config.json: 'activation_dropout'", expected=f"0, or {dropout} as dropout is", found=str(inner),
-                            do="Set it to one of these; it only matters in training.")  # fmt: skip
+        raise VariorumError("config.json: 'activation_dropout'", expected=f"0, or {dropout} as dropout is",
+                            found=str(inner), do="Set it to one of these; it only matters in training.")  # fmt: skip
     attention = Attention.spec(
         heads=config.integer(f"{side}_attention_heads", defaults["heads"]),
         dropout=config.number("attention_dropout", 0.0),

@@ -20,7 +20,7 @@ from variorum.models.blocks.block import Block
 from variorum.models.pyramid import Pyramid
 from variorum.runtime.huggingface.activations import ACTIVATIONS, NAMES
 from variorum.runtime.huggingface.config import Config
-from variorum.runtime.huggingface.encoder import Kind, fused, read_head, same, write_head
+from variorum.runtime.huggingface.encoder import DEEPEST, Kind, fused, read_head, same, write_head
 from variorum.runtime.huggingface.family import Family
 from variorum.runtime.huggingface.images import patches, write_patches
 from variorum.runtime.huggingface.mapping import Naming, Rule, Unused
@@ -57,14 +57,14 @@ class Swin(Family):
 
     def to_spec(self, config: Config) -> Spec[Skeleton]:
         depths, heads = config.integers("depths", (2, 2, 6, 2)), config.integers("num_heads", (3, 6, 12, 24))
-        if not depths or len(depths) != len(heads):
+        if not 1 <= len(depths) <= 16 or len(depths) != len(heads) or sum(depths) > DEEPEST:
             raise VariorumError(
                 "config.json: 'num_heads'",
-                expected="one number for each of 'depths'",
+                expected="one number for each of 'depths', at most 16 stages",
                 found=f"{len(heads)} and {len(depths)}",
                 do="Give lists of one length.",
             )
-        dims = [config.integer("embed_dim", 96) << stage for stage in range(len(depths))]
+        dims = [config.size("embed_dim", 96) << stage for stage in range(len(depths))]
         config.only("hidden_size", dims[-1], dims[-1])
         head: Spec[Head] = read_head(
             config,
@@ -91,6 +91,8 @@ class Swin(Family):
 
     def to_config(self, spec: Spec[Skeleton]) -> dict[str, Any]:
         stages, dims = spec["stages"], spec["dims"]
+        if not all(stages):
+            raise VariorumError("model", expected="blocks in every stage", found="an empty stage", do="Save a bundle.")
         block, last = stages[0][0], stages[-1][-1]
         drop = last.at("residual.drop") if last.at("residual").part == "StochasticDepth" else 0.0
         return {
@@ -130,7 +132,7 @@ def _stages(
     config: Config, depths: tuple[int, ...], heads: tuple[int, ...], dims: list[int]
 ) -> list[list[Spec[Layer]]]:
     """All blocks; the attention is skipped the more often, the deeper the block."""
-    window, ratio = config.integer("window_size", 7), config.number("mlp_ratio", 4.0)
+    window, ratio = config.size("window_size", 7), config.number("mlp_ratio", 4.0)
     dropout, most = config.number("hidden_dropout_prob", 0.0), config.number("drop_path_rate", 0.1)
     activation, qkv_bias = config.choice("hidden_act", ACTIVATIONS, "gelu"), config.flag("qkv_bias", True)
     attention_dropout, eps = config.number("attention_probs_dropout_prob", 0.0), config.number("layer_norm_eps", 1e-5)

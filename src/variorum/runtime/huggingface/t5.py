@@ -1,6 +1,7 @@
 """T5. Raffel et al. 2020, arXiv:1910.10683."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from variorum.core import Channel, Head, Pattern, Skeleton, Spec, VariorumError
 from variorum.core.spec import says_value
@@ -43,7 +44,7 @@ class T5(Family):
     """Pre-norm blocks without biases; scores told distances by one table for all layers of a side, and not scaled."""
 
     model_type = "t5"
-    harmless = {
+    harmless: ClassVar[Mapping[str, str]] = {
         **GENERATION,
         "dense_act_fn": "follows from feed_forward_proj",
         "is_gated_act": "follows from feed_forward_proj",
@@ -109,13 +110,18 @@ class T5(Family):
 def _head(config: Config) -> tuple[Spec[Head], bool]:
     """The decoder's head, and whether its matrix is the embedding.
 
-    Files of T5 1.1 say that nothing is tied; where they do, nothing is scaled either. Newer files may tie without scaling.
+    Files of T5 1.1 say that nothing is tied; where they do, nothing is scaled either. Newer files may tie without
+    scaling.
     """
     vocab, tied = config.integer("vocab_size", 32128), config.flag("tie_word_embeddings", True)
     scaled = config.flag("scale_decoder_outputs", tied)
     if scaled and not tied:
-        raise VariorumError("config.json: 'scale_decoder_outputs'", expected="false where the embeddings are not tied",
-                            found=says_value(scaled), do="The model it describes would compute something else.")  # fmt: skip
+        raise VariorumError(
+            "config.json: 'scale_decoder_outputs'",
+            expected="false where the embeddings are not tied",
+            found=says_value(scaled),
+            do="The model it describes would compute something else.",
+        )
     output: Spec[Head] = ScaledUnembed.spec(vocab=vocab) if scaled else Unembed.spec(vocab=vocab)
     head = read_head(config, "T5", {Kind.BASE: Features.spec(), Kind.CONDITIONAL: output})
     return head, tied and head.part != "Features"

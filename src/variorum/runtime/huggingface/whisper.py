@@ -1,6 +1,7 @@
 """Whisper. Radford et al. 2022, arXiv:2212.04356."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from variorum.core import Skeleton, Spec
 from variorum.layers.embed.conv_frames import ConvFrames
@@ -44,7 +45,7 @@ class Whisper(Family):
     """Pre-norm blocks; log-mel frames (batch, frames, bins), time first, on one side, text on the other."""
 
     model_type = "whisper"
-    harmless = {
+    harmless: ClassVar[Mapping[str, str]] = {
         **GENERATION,
         **HARMLESS,
         **dict.fromkeys(TRAINING, "frames that are masked in training"),

@@ -17,9 +17,9 @@ Kernel = Callable[..., tuple[Tensor, Tensor]]
 _RESIDENT = 2**18
 """Numbers that one tensor of a segment may hold: 1 MiB in float32, so that a segment's tensors stay in cache."""
 
-_KEPT = 2**21
-"""Numbers of one tensor of a row up to which training keeps all of its segments, some 20 tensors; a longer row's are
-computed again."""
+_KEPT = 2**22
+"""Numbers of one tensor of a row up to which training keeps all that its segments compute, about a dozen such
+tensors; longer rows compute it again."""
 
 
 def by_tokens(
