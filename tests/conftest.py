@@ -1,10 +1,11 @@
-"""The register of checks: ``pytest --record`` writes which requirements of which rows have passed (see house.register)."""
+"""``pytest --record`` writes which requirements of which rows have passed (see house.register)."""
 
 import json
 from datetime import date
 from pathlib import Path
 
 import pytest
+
 from house import register
 
 pytest_plugins = "pytester"

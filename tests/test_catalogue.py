@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from house import register
 from house.register import Mark, Seen, merged
-
 from variorum.compare.catalogue import page
 from variorum.core import entries, rows
 
@@ -50,7 +50,9 @@ def test_the_register_names_only_tests_that_exist_and_meet_what_they_are_marked_
 
 
 def test_entries_are_bound_to_rows() -> None:
-    assert not {slug for slug, entry in entries().items() if entry.function.__module__.startswith("variorum.")} - set(rows())
+    assert not {slug for slug, entry in entries().items() if entry.function.__module__.startswith("variorum.")} - set(
+        rows()
+    )
 
 
 def test_the_page_is_current() -> None:
@@ -101,7 +103,10 @@ class TestMore:
 def test_marks_are_read_from_source(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SOURCE)
     name = f"{tmp_path.name}/test_it.py"
-    assert register.marks(tmp_path) == [Mark(f"{name}::test_one", "cct", 1), Mark(f"{name}::TestMore::test_two", "cct", 0)]
+    assert register.marks(tmp_path) == [
+        Mark(f"{name}::test_one", "cct", 1),
+        Mark(f"{name}::TestMore::test_two", "cct", 0),
+    ]
 
 
 @pytest.mark.parametrize(("limit", "recorded"), [(3, True), (2, False)])

@@ -47,9 +47,18 @@ def test_version_and_help(variorum_: Said) -> None:
         assert command in out
 
 
+HELP = """
+import sys
+from variorum.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print(sorted({"torch", "pandas", "plotly", "sklearn"} & set(sys.modules)))
+"""
+
+
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import sys\nfrom variorum.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    print(sorted({'torch', 'pandas', 'plotly', 'sklearn'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -77,7 +86,13 @@ def test_show_tells_sizes_differences_and_checks(variorum_: Said) -> None:
     assert any(change["path"] == "embed" and "ConvTokens" in change["after"] for change in found["differs"]["changes"])
     code, out, _ = variorum_("show", "cct")
     assert code == 0
-    for word in ("Escaping the Big Data Paradigm", "Claim:", "variorum.systems.cct:cct", "Differs from the plain Transformer", "Checked ("):
+    for word in (
+        "Escaping the Big Data Paradigm",
+        "Claim:",
+        "variorum.systems.cct:cct",
+        "Differs from the plain Transformer",
+        "Checked (",
+    ):
         assert word in out
 
 
@@ -89,7 +104,9 @@ def test_show_counts_the_parameters_that_are_built() -> None:
     assert size["parameters"] == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("slug", sorted(slug for slug, entry in entries().items() if entry.function.__module__.startswith("variorum.")))
+@pytest.mark.parametrize(
+    "slug", sorted(slug for slug, entry in entries().items() if entry.function.__module__.startswith("variorum."))
+)
 def test_every_system_can_be_shown(variorum_: Said, slug: str) -> None:
     code, out, err = variorum_("show", slug)
     assert (code, err) == (0, "")
@@ -182,7 +199,7 @@ def test_an_empty_file(variorum_: Said, tmp_path: Path, name: str) -> None:
 
 
 def test_no_such_file(variorum_: Said) -> None:
-    assert "Did you mean 'digits'?" in fault(variorum_, "compare", "digit")
+    assert "Did you mean 'digits'" in fault(variorum_, "compare", "digit")
 
 
 def images(folder: Path, names: list[str], each: int = 8) -> Path:
@@ -202,7 +219,8 @@ def test_corrupt_images(variorum_: Said, tmp_path: Path) -> None:
     folder = images(tmp_path / "pets", ["cats", "dogs"])
     for i in range(3):
         (folder / "cats" / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
-    assert "3 of 16 broken, first" in fault(variorum_, "compare", folder)
+    said = fault(variorum_, "compare", folder)
+    assert "3 of 16 broken" in said.replace(",", "") and str(Path("cats") / "0.png") in said
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def test_ctrl_c_keeps_what_is_finished_ends_with_130_and_can_be_gone_on_with(tmp
     assert frame["state"].to_dict() == {"linear": "finished", "small-cnn": "waiting", "cct": "waiting"}
     assert (out / "report.html").exists() and (out / "winner" / "bundle.json").exists()
     before = frame.loc["linear", "quality"]
-    resumed = run("compare", "digits", "--systems", "cct", "--minutes", "3", "--workers", "1", "--out", out, seconds=300)
+    resumed = run(
+        "compare", "digits", "--systems", "cct", "--minutes", "3", "--workers", "1", "--out", out, seconds=300
+    )
     assert resumed.returncode == 0, resumed.stderr
     after = pd.read_csv(out / "results.csv", index_col="name")
     assert (after["state"] == "finished").all(), after["error"].to_list()

@@ -1,14 +1,18 @@
 """The answer says what won, says so if it is a plain baseline, and never claims a difference that was not seen."""
 
 from compare.made import result
-
 from variorum.compare.answer import answer
 from variorum.compare.result import State
 
 
 def test_a_baseline_that_wins_is_said_first() -> None:
-    found = answer([result("boosting", 0.9, baseline=True, title="gradient boosting"), result("cct", 0.85)], data="t.csv")
-    assert found.startswith("Use gradient boosting, a plain baseline: accuracy 90.0 % on unseen rows of t.csv (95 % interval 88.0 % to 91.0 %)")
+    found = answer(
+        [result("boosting", 0.9, baseline=True, title="gradient boosting"), result("cct", 0.85)], data="t.csv"
+    )
+    assert found.startswith(
+        "Use gradient boosting, a plain baseline: accuracy 90.0 % on unseen rows of t.csv "
+        "(95 % interval 88.0 % to 91.0 %)"
+    )
     assert "No Transformer did better." in found
 
 

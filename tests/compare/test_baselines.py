@@ -24,7 +24,9 @@ SOURCES = {"table": "breast_cancer", "images": "digits", "text": "shakespeare"}
 def trained(baseline: type[Baseline], task: Task, seconds: float, told: list[dict[str, Any]] | None = None) -> Part:
     torch.set_num_threads(1)
     spec, recipe = baseline().pair(task)
-    return recipe.build().train(spec, task, Run(Budget(seconds=seconds), report=(told if told is not None else []).append))
+    return recipe.build().train(
+        spec, task, Run(Budget(seconds=seconds), report=(told if told is not None else []).append)
+    )
 
 
 @pytest.mark.parametrize("baseline", registered(Baseline).values(), ids=registered(Baseline).keys())
@@ -57,7 +59,11 @@ def test_there_is_a_baseline_for_every_kind_of_data() -> None:
 def interaction(rows: int) -> TableTask:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(rows, 3))
-    return TableTask("t", target="y", frame=pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "y": (x[:, 0] * x[:, 1] > 0).astype(int)}))
+    return TableTask(
+        "t",
+        target="y",
+        frame=pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "y": (x[:, 0] * x[:, 1] > 0).astype(int)}),
+    )
 
 
 def test_boosting_stops_where_the_validation_loss_does() -> None:

@@ -35,7 +35,9 @@ def test_a_worker_is_ended_before_the_job_overruns_by_ten_percent() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_a_budget_that_is_too_small_says_what_would_do(workers: int) -> None:
-    with pytest.raises(VariorumError, match=r"expected at least [\d.]+ minutes, found 0.05\. Give more --minutes") as told:
+    with pytest.raises(
+        VariorumError, match=r"expected at least [\d.]+ minutes, found 0.05\. Give more --minutes"
+    ) as told:
         Shares(3, candidates=6, workers=workers).check(left=6)
     enough = float(told.value.expected.split()[2])
     Shares(60 * enough, candidates=6, workers=workers).check(left=6)

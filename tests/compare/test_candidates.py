@@ -53,7 +53,9 @@ def test_a_planned_system_is_said_to_be_planned() -> None:
 
 
 def test_a_system_for_other_data_names_both_kinds() -> None:
-    with pytest.raises(VariorumError, match=r"'cct': expected one that takes table, found one that takes images\. Systems that fit: "):
+    with pytest.raises(
+        VariorumError, match=r"'cct': expected one that takes table, found one that takes images\. Systems that fit: "
+    ):
         candidates(load_task("iris"), systems=("cct",))
 
 
@@ -62,7 +64,9 @@ def test_a_classifier_is_left_out_where_a_value_is_asked_for() -> None:
     task = TableTask("t.csv", target="y", frame=frame)
     found, left_out = candidates(task)
     assert {c.name for c in found if c.baseline} == {"gradient-boosting", "linear"}
-    classifiers = [slug for slug, entry in entries().items() if "table" in entry.fits and "classes" in entry.fit("table").wants()]
+    classifiers = [
+        slug for slug, entry in entries().items() if "table" in entry.fits and "classes" in entry.fit("table").wants()
+    ]
     for slug in classifiers:
         assert any(note.startswith(f"Left out: {slug}: expected data that tell it classes") for note in left_out)
         with pytest.raises(VariorumError, match="another kind of question"):

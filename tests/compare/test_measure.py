@@ -1,6 +1,7 @@
 """What is measured is what was meant: rows, bytes, FLOPs, memory, time."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_peak_memory_sees_what_is_gone_again_and_not_what_was_there() -> None:
     with Peak() as peak:
         gone = np.ones(5_000_000)
         del gone
-    assert 5_000_000 * 8 / 2**20 == pytest.approx(peak.mib, abs=6)
+    assert pytest.approx(peak.mib, abs=6) == 5_000_000 * 8 / 2**20
     release()
     with Peak() as nothing:
         pass
@@ -97,7 +98,7 @@ def test_latencies_are_told_apart_and_taken_in_turns() -> None:
     latency.rounds(models, {}, seconds=0.4, seed=0, told=lambda name, found: taken[name].extend(found))
     quick, slow = latency.summary(taken["quick"])[0], latency.summary(taken["slow"])[0]
     assert 2 <= quick < slow
-    turns = sum(a != b for a, b in zip(calls, calls[1:], strict=False))
+    turns = sum(a != b for a, b in pairwise(calls))
     assert turns >= 2 * latency.FEWEST_ROUNDS - 1
 
 

@@ -16,15 +16,47 @@ from variorum.compare import process
 from variorum.compare.process import End, says_exit
 
 CHILDREN = {
-    "tells": "import json, sys\nprint(json.dumps({'step': 1}), flush=True)\nprint(json.dumps({'step': 2}), flush=True)\nprint('noise', file=sys.stderr)",
-    "fails": "import sys\nsys.exit(3)",
-    "dies": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-    "sleeps": "import time\nprint('{\"up\": 1}', flush=True)\ntime.sleep(60)",
-    "saves": "import sys, time\nfrom pathlib import Path\nprint('{\"up\": 1}', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
-    "    (Path(sys.argv[1]) / 'saved').touch()\n    sys.exit(130)",
-    "forks": "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-    "print('{\"child\": %d}' % child.pid, flush=True)\ntime.sleep(60)",
-}  # fmt: skip
+    "tells": """
+import json, sys
+print(json.dumps({"step": 1}), flush=True)
+print(json.dumps({"step": 2}), flush=True)
+print("noise", file=sys.stderr)
+""",
+    "fails": "import sys; sys.exit(3)",
+    "dies": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "saves": """
+import sys, time
+from pathlib import Path
+print('{"up": 1}', flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    (Path(sys.argv[1]) / "saved").touch()
+    sys.exit(130)
+""",
+    "forks": """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print('{"child": %d}' % child.pid, flush=True)
+time.sleep(60)
+""",
+    "tied": """
+import os, time
+from variorum.compare.process import end_with_parent
+end_with_parent()
+print('{"pid": %d}' % os.getpid(), flush=True)
+time.sleep(60)
+""",
+}
+
+PARENT = """
+import sys, threading
+from pathlib import Path
+from variorum.compare import process
+folder = Path(sys.argv[1])
+told = lambda event: print(event["pid"], flush=True)
+process.run("child_tied", folder, log=folder / "log", seconds=60, told=told, stop=threading.Event())
+"""
 
 
 @pytest.fixture
@@ -34,8 +66,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run(name: str, seconds: float = 20.0, told: Any = None, stop: threading.Event | None = None) -> tuple[int, End]:
-        return process.run(f"child_{name}", tmp_path, log=tmp_path / "log.txt", seconds=seconds, told=told or (lambda event: None),
-                           stop=stop or threading.Event())  # fmt: skip
+        told, stop = told or (lambda event: None), stop or threading.Event()
+        return process.run(f"child_{name}", tmp_path, log=tmp_path / "log.txt", seconds=seconds, told=told, stop=stop)
 
     return run
 
@@ -71,14 +103,8 @@ def test_a_stopped_one_may_save_what_it_has(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
-def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "child_tied.py").write_text(
-        "import os, time\nfrom variorum.compare.process import end_with_parent\nend_with_parent()\nprint('{\"pid\": %d}' % os.getpid(), flush=True)\ntime.sleep(60)"
-    )
-    code = ("import threading\nfrom pathlib import Path\nfrom variorum.compare import process\n"
-            f"process.run('child_tied', Path({str(tmp_path)!r}), log=Path({str(tmp_path / 'log')!r}), seconds=60, "
-            "told=lambda e: print(e['pid'], flush=True), stop=threading.Event())")  # fmt: skip
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+def test_a_child_ends_when_its_parent_is_killed(run: Any, tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     os.kill(parent.pid, signal.SIGKILL)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from compare.made import record, result
 
+from compare.made import record, result
 from variorum.compare import atomic
 from variorum.compare.record import Record
 from variorum.compare.result import State
@@ -15,7 +15,9 @@ from variorum.core import VariorumError
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    made = record(tmp_path, [result("cct", 0.9), result("linear", 0.8, baseline=True), result("x", None, state=State.WAITING)])
+    made = record(
+        tmp_path, [result("cct", 0.9), result("linear", 0.8, baseline=True), result("x", None, state=State.WAITING)]
+    )
     made.shares["rest"] = 7.5
     made.write()
     again = Record.read(tmp_path)
@@ -25,7 +27,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_the_table_is_a_csv_in_the_order_of_the_scores(tmp_path: Path) -> None:
-    record(tmp_path, [result("a", None, state=State.FAILED, error='it, "broke"\nhere'), result("b", 0.8), result("c", 0.9)]).write()
+    record(
+        tmp_path, [result("a", None, state=State.FAILED, error='it, "broke"\nhere'), result("b", 0.8), result("c", 0.9)]
+    ).write()
     frame = pd.read_csv(tmp_path / "results.csv")
     assert list(frame["name"]) == ["c", "b", "a"]
     assert frame["error"][2] == 'it, "broke"\nhere'
@@ -33,10 +37,16 @@ def test_the_table_is_a_csv_in_the_order_of_the_scores(tmp_path: Path) -> None:
 
 def test_lower_is_better_turns_the_order_and_equal_scores_go_to_the_faster(tmp_path: Path) -> None:
     slow, quick, worse = result("slow", 0.1), result("zquick", 0.1, latency_ms=0.2), result("worse", 0.3)
-    assert [r.name for r in record(tmp_path, [worse, slow, quick], higher_is_better=False).ordered] == ["zquick", "slow", "worse"]
+    assert [r.name for r in record(tmp_path, [worse, slow, quick], higher_is_better=False).ordered] == [
+        "zquick",
+        "slow",
+        "worse",
+    ]
 
 
-@pytest.mark.parametrize(("change", "word"), [({"seed": 3}, "seed"), ({"minutes": 9.0}, "minutes"), ({"target": "y"}, "target")])
+@pytest.mark.parametrize(
+    ("change", "word"), [({"seed": 3}, "seed"), ({"minutes": 9.0}, "minutes"), ({"target": "y"}, "target")]
+)
 def test_another_comparison_in_the_folder_is_refused(tmp_path: Path, change: dict[str, object], word: str) -> None:
     made = record(tmp_path, [result("cct", 0.9)])
     other = type(made.job)(**{**vars(made.job), **change})

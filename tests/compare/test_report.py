@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare.made import record, result
 
+from compare.made import record, result
 from variorum.compare.report.page import render, write_report
 from variorum.compare.result import State
 
@@ -69,7 +69,10 @@ def payload(page: Page) -> dict[str, Any]:
 
 def test_the_figures_are_those_of_the_results(tmp_path: Path) -> None:
     page = Page(render(made(tmp_path), CURVES))
-    assert "Use cct: accuracy 90.0 % on unseen rows of digits (95 % interval 88.0 % to 91.0 %), 2.00 ms a prediction" in page.text
+    assert (
+        "Use cct: accuracy 90.0 % on unseen rows of digits (95 % interval 88.0 % to 91.0 %), 2.00 ms a prediction"
+        in page.text
+    )
     assert re.search(r"broken\s+failed: it broke", page.text)
     points = {p["name"]: p for p in payload(page)["points"]}
     assert points["cct"]["quality"] == 0.9
@@ -82,7 +85,12 @@ def test_the_figures_are_those_of_the_results(tmp_path: Path) -> None:
 def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path) -> None:
     text = render(made(tmp_path), CURVES)
     page = Page(text)
-    outside = [(tag, a) for tag, a in page.tags for name in ("src", "href") if (a.get(name) or "data:").split(":")[0] not in ("data",)]
+    outside = [
+        (tag, a)
+        for tag, a in page.tags
+        for name in ("src", "href")
+        if (a.get(name) or "data:").split(":")[0] not in ("data",)
+    ]
     assert not outside
     assert text.count("plotly.js v") <= 1 and len(text) < 7_000_000
 
@@ -99,7 +107,9 @@ def test_curves_are_thinned_but_keep_their_ends(tmp_path: Path) -> None:
 def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
     clean = Page(render(made(tmp_path), CURVES))
     results = [result("cct", 0.9, title=name), result("bad", None, state=State.FAILED, error=name)]
-    dirty_record = record(tmp_path, [*results, result("x", 0.8, baseline=True, title=name)], title=name, notes=[name], facts={name: name})
+    dirty_record = record(
+        tmp_path, [*results, result("x", 0.8, baseline=True, title=name)], title=name, notes=[name], facts={name: name}
+    )
     dirty_record.notes.append(name)
     page = Page(render(dirty_record, {"cct": CURVES["cct"]}))
     assert name in page.text, "it is shown as it is written"
@@ -120,9 +130,14 @@ def test_a_comparison_without_any_result_still_has_a_report(tmp_path: Path) -> N
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=5000"]  # fmt: skip
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
+    "--virtual-time-budget=5000",
+]  # fmt: skip
 
 
 def opened(path: Path, tmp_path: Path, *more: str) -> tuple[str, list[str]]:
@@ -145,5 +160,5 @@ def test_the_page_draws_without_a_word_on_the_console(tmp_path: Path, size: str)
     assert not said
     assert dom.count('class="main-svg"') >= 4, "two plots are drawn"
     assert "<title>owned" not in dom
-    assert 'onerror=alert(1)>' not in dom
+    assert "onerror=alert(1)>" not in dom
     assert re.search(r'<option value="0">latency of one prediction in ms</option>', dom)

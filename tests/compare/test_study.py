@@ -84,7 +84,15 @@ def test_everything_that_is_promised_is_there(table: Path, tmp_path: Path, here:
     assert (frame["state"] == "finished").all()
     assert (frame["quality"] > 0.8).all()
     assert ((frame["low"] <= frame["quality"]) & (frame["quality"] <= frame["high"])).all()
-    for column in ("latency_ms", "throughput", "memory_mb", "train_memory_mb", "size_bytes", "train_seconds", "granted_seconds"):
+    for column in (
+        "latency_ms",
+        "throughput",
+        "memory_mb",
+        "train_memory_mb",
+        "size_bytes",
+        "train_seconds",
+        "granted_seconds",
+    ):
         assert frame[column].notna().all(), column
     assert frame["interleaved"].all()
     assert results.answer.startswith(("Use gradient boosting", "Use a linear model"))
@@ -158,18 +166,27 @@ def test_the_same_seed_gives_the_same_scores_on_the_same_rows(table: Path, tmp_p
 def test_a_failed_last_pass_leaves_the_latencies_of_each_by_itself(table: Path, tmp_path: Path, here: Here) -> None:
     here.faults["last"] = (-11, End.ITSELF)
     record = run(job(table), tmp_path / "out", Quiet())
-    assert all(r.finished and r.latency_ms and r.interleaved is False and r.memory_mb is None for r in record.results.values())
+    assert all(
+        r.finished and r.latency_ms and r.interleaved is False and r.memory_mb is None for r in record.results.values()
+    )
     assert "each candidate by itself" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 def test_nothing_is_written_when_the_question_is_wrong(table: Path, tmp_path: Path, here: Here) -> None:
-    for wrong in (job(table, target="z"), job(table, systems=("cct",)), job(tmp_path / "none.csv"), job(table, minutes=0.01)):
+    for wrong in (
+        job(table, target="z"),
+        job(table, systems=("cct",)),
+        job(tmp_path / "none.csv"),
+        job(table, minutes=0.01),
+    ):
         with pytest.raises(VariorumError):
             run(wrong, tmp_path / "out", Quiet())
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_brief_ones_leave_is_shared_equally_by_the_rest(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_brief_ones_leave_is_shared_equally_by_the_rest(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def pretend(module: str, folder: Path, **rest: Any) -> tuple[int, End]:
         here.started.append(folder.name)
         return 1, End.ITSELF

@@ -1,4 +1,4 @@
-"""The register of checks: which test meets which requirement of which row, read from the tests' source and from runs."""
+"""The register of checks: which test meets which requirement of which row, read from source and from runs."""
 
 import ast
 import json
@@ -75,7 +75,9 @@ class Seen:
     rows: tuple[tuple[str, int], ...]
 
 
-def merged(before: dict[str, list[dict[str, Any]]], seen: Iterable[Seen], *, date: str, exist: set[str]) -> dict[str, Any]:
+def merged(
+    before: dict[str, list[dict[str, Any]]], seen: Iterable[Seen], *, date: str, exist: set[str]
+) -> dict[str, Any]:
     """The register after a run: tests all of whose cases passed are in it, those with a failure are not.
 
     A test that was skipped or not run stays as it was; one that no longer exists goes.
@@ -85,7 +87,9 @@ def merged(before: dict[str, list[dict[str, Any]]], seen: Iterable[Seen], *, dat
         cases.setdefault(case.test, []).append(case)
     ran = {test for test, found in cases.items() if any(case.outcome != "skipped" for case in found)}
     passed = {test for test in ran if {case.outcome for case in cases[test]} <= {"passed", "skipped"}}
-    after = {slug: [c for c in checks if c["test"] in exist and c["test"] not in ran] for slug, checks in before.items()}
+    after = {
+        slug: [c for c in checks if c["test"] in exist and c["test"] not in ran] for slug, checks in before.items()
+    }
     for test in passed:
         by_slug: dict[str, set[int]] = {}
         for slug, index in (row for case in cases[test] for row in case.rows):
@@ -93,7 +97,9 @@ def merged(before: dict[str, list[dict[str, Any]]], seen: Iterable[Seen], *, dat
         for slug, meets in by_slug.items():
             entry = {"test": test, "says": cases[test][0].says, "meets": sorted(meets), "date": date}
             after.setdefault(slug, []).append(entry)
-    return {slug: sorted(checks, key=lambda c: (c["meets"], c["test"])) for slug, checks in sorted(after.items()) if checks}
+    return {
+        slug: sorted(checks, key=lambda c: (c["meets"], c["test"])) for slug, checks in sorted(after.items()) if checks
+    }
 
 
 def write(register: dict[str, Any], path: Path) -> None:

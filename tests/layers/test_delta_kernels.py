@@ -282,7 +282,6 @@ def test_time_is_linear_and_far_below_the_recurrence():
                 best[name] = min(best[name], time.process_time() - start)
     finally:
         torch.set_num_threads(threads)
-    print("RESULT", best)
     assert math.log(best[8192] / best[512], 16) < 1.15
     assert best["recurrent"] / best[2048] > 5
 

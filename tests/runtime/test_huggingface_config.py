@@ -114,7 +114,7 @@ def test_each_setting_that_matters_changes_the_spec(name: str, tmp_path: Path) -
             changed = family.to_spec(Config({**config, key: other})) != spec
         except VariorumError:
             changed = True
-        assert changed != (key in UNREAD and UNREAD[key](name)), key
+        assert changed or (key in UNREAD and UNREAD[key](name)), key
 
 
 JSON = st.recursive(

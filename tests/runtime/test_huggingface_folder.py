@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
-from samples.checkpoints import answers, saved
+from samples.checkpoints import answers, saved, transformers
 from variorum.core import VariorumError
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.heads.features import Features

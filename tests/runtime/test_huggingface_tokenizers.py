@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from samples.checkpoints import saved
+from samples.checkpoints import saved, transformers
 from samples.scripts import lines
 from variorum.core import VariorumError
 from variorum.data.tokenizer import Tokenizer, train_bpe, train_wordpiece

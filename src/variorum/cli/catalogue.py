@@ -42,7 +42,9 @@ def show(slug: Annotated[str, typer.Argument(help="A name from `variorum list`."
 
 
 def catalogue(
-    write: Annotated[bool, typer.Option("--write", help="Write CATALOGUE.md into this folder rather than print it.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write CATALOGUE.md into this folder rather than print it.")
+    ] = False,
 ) -> None:
     """Generate CATALOGUE.md."""
     from variorum.compare.atomic import write as write_file

@@ -5,16 +5,23 @@ from typing import Annotated
 
 import typer
 
+DATA = (
+    "A table (.csv, .tsv, .parquet), a folder of images by class, a text file, or a bundled name (digits, iris, ...)."
+)
+SYSTEMS = "Names of systems, separated by commas; all that fit if left out. Plain baselines always take part."
+OUT = "A folder for the results; runs/NAME if left out. An unfinished comparison in it goes on."
+WORKERS = "Candidates trained at a time, one thread each; as many as cores if left out."
+
 
 def compare(
-    data: Annotated[str, typer.Argument(help="A table (.csv, .tsv, .parquet), a folder of images by class, a text file, or a bundled name (digits, iris, ...).")],
+    data: Annotated[str, typer.Argument(help=DATA)],
     target: Annotated[str | None, typer.Option(help="The column to predict (tables).")] = None,
-    systems: Annotated[str | None, typer.Option(help="Names of systems, separated by commas; all that fit if left out. Plain baselines always take part.")] = None,
+    systems: Annotated[str | None, typer.Option(help=SYSTEMS)] = None,
     minutes: Annotated[float, typer.Option(help="For everything together.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of splits, initial weights and batches.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A folder for the results; runs/NAME if left out. An unfinished comparison in it goes on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Candidates trained at a time, one thread each; as many as cores if left out.")] = None,
-) -> None:  # fmt: skip
+    out: Annotated[Path | None, typer.Option(help=OUT)] = None,
+    workers: Annotated[int | None, typer.Option(help=WORKERS)] = None,
+) -> None:
     """Train and measure every system that fits the data, and plain baselines, and say which one to use.
 
     Writes report.html, results.csv and winner/ into the folder. Ctrl-C keeps what is finished.
@@ -25,7 +32,9 @@ def compare(
 
     console = Console()
     chosen = [name.strip() for name in systems.split(",") if name.strip()] if systems is not None else None
-    results = run(data, target=target, systems=chosen, minutes=minutes, seed=seed, out=out, workers=workers, console=console)
+    results = run(
+        data, target=target, systems=chosen, minutes=minutes, seed=seed, out=out, workers=workers, console=console
+    )
     console.print(f"\n{results.answer}\n", markup=False, highlight=False)
     console.print(f"report   {results.report}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"results  {results.report.with_name('results.csv')}", markup=False, highlight=False, soft_wrap=True)

@@ -37,7 +37,13 @@ def sentences(results: Sequence[Result], *, data: str) -> list[str]:
         first = f"Use {best.label}, a plain baseline: {figures}."
         systems = [r for r in results if not r.baseline]
         ended = any(r.finished for r in systems)
-        beaten = "No Transformer did better." if ended else "No Transformer was trained to its end." if systems else "No Transformer took part."
+        beaten = (
+            "No Transformer did better."
+            if ended
+            else "No Transformer was trained to its end."
+            if systems
+            else "No Transformer took part."
+        )
         return [first, beaten, *_equal(others)]
     return [f"Use {best.label}: {figures}.", *_equal(others), *_cheaper(best, others)]
 

@@ -8,7 +8,6 @@ import torch
 from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.describe import ASSUMED
 from variorum.core import Entry, Spec, VariorumError, entries, find_entry, rows
-from variorum.core.errors import nearest
 from variorum.data.task import Task
 from variorum.train.descent import Descent
 
@@ -68,12 +67,15 @@ def _system(entry: Entry, task: Task) -> Candidate:
     spec = entry.fit(task.reads)
     unknown = sorted(spec.fill(**task.facts).wants() & ASSUMED.keys())
     if unknown:
-        raise VariorumError(entry.slug, expected=f"data that tell it {', '.join(unknown)}", found=f"a {task.reads} without",
+        expected = f"data that tell it {', '.join(unknown)}"
+        raise VariorumError(entry.slug, expected=expected, found=f"a {task.reads} without",
                             do="It answers another kind of question than this one.")  # fmt: skip
     with torch.device("meta"):
         spec.fill(**task.facts).build()
     row = rows().get(entry.slug)
-    return Candidate(entry.slug, row.name if row else entry.slug, spec, entry.recipe or Descent.spec(), False, entry.where)
+    return Candidate(
+        entry.slug, row.name if row else entry.slug, spec, entry.recipe or Descent.spec(), False, entry.where
+    )
 
 
 def _wanted(slug: str, task: Task) -> Candidate:
@@ -89,4 +91,6 @@ def _wanted(slug: str, task: Task) -> Candidate:
 
 def _baseline(baseline: type[Baseline], task: Task) -> Candidate:
     spec, recipe = baseline().pair(task)
-    return Candidate(baseline.name, baseline.title, spec, recipe, True, f"{baseline.__module__}:{baseline.__qualname__}")
+    return Candidate(
+        baseline.name, baseline.title, spec, recipe, True, f"{baseline.__module__}:{baseline.__qualname__}"
+    )

@@ -1,4 +1,4 @@
-"""What is known of a system, for ``variorum show``: sizes with parameters and FLOPs, what differs, how it was checked."""
+"""What is known of a system, for ``variorum show``: sizes, parameters, FLOPs, what differs, how it was checked."""
 
 import math
 from collections.abc import Callable
@@ -34,8 +34,10 @@ Maker = Callable[[dict[str, Any]], Tensor]
 
 @dataclass(frozen=True)
 class Size:
-    """A size of a system. parameters: exact.     flops: of one row; None where they cannot be counted without running it.
-    assumed: what the published size leaves to the data.     row: the row that is counted.
+    """A size of a system.
+
+    parameters: exact.     flops: of one row; None where they cannot be counted without running it.
+    assumed: what the published size leaves to the data.     row: the row that is counted, or why none is.
     """
 
     name: str
@@ -53,7 +55,10 @@ def describe(slug: str) -> dict[str, Any]:
                             do=nearest(slug, {*rows(), *entries()}))  # fmt: skip
     found: dict[str, Any] = {"slug": slug, "state": row.state if row else "plugin"}
     if row is not None:
-        found |= {name: getattr(row, name) for name in ("name", "title", "year", "kind", "modality", "essence", "claim", "reference")}
+        found |= {
+            name: getattr(row, name)
+            for name in ("name", "title", "year", "kind", "modality", "essence", "claim", "reference")
+        }
         found |= {"parts": list(row.parts), "requires": row.requires, "checks": list(row.checks)}
     if entry is not None:
         found |= {"code": entry.where, "lines": entry.lines, "fits": sorted(entry.fits), **_model(entry)}
@@ -85,16 +90,21 @@ def size(name: str, spec: Spec[Any]) -> Size:
     with torch.device("meta"):
         model = spec.fill(**assumed).build().eval()
         inputs, row = example(model)
-        try:
-            counted = flops(model, inputs) if inputs else None
-        except NotImplementedError:  # an operator that asks for values cannot be run without them
-            counted = None
+        counted, row = (None, "its inputs are of another kind") if not inputs else _counted(model, inputs, row)
     shown = {fact: math.prod(v) or len(v) if isinstance(v, tuple) else v for fact, v in assumed.items()}
-    return Size(name, parameters(model), counted, shown, row if counted is not None else "")
+    return Size(name, parameters(model), counted, shown, row)
+
+
+def _counted(model: Part, inputs: dict[str, Tensor], row: str) -> tuple[int | None, str]:
+    """FLOPs of a model on the meta device, and of what; None and why, where it asks for values, which are not there."""
+    try:
+        return flops(model, inputs), row
+    except (NotImplementedError, RuntimeError) as error:
+        return None, f"it cannot be run without values: {str(error).splitlines()[0]}"
 
 
 def example(model: Part) -> tuple[dict[str, Tensor], str]:
-    """A raw input of one row for every input of a model, and what it is in words; nothing for a model of other inputs."""
+    """One row for every raw input of a model, and what it is in words; nothing for a model of other inputs."""
     if not isinstance(model, Skeleton):
         return {}, ""
     inputs, said = {}, []
@@ -119,7 +129,10 @@ def _arguments(owner: Part) -> dict[str, Any]:
 
 _ROWS: dict[str, tuple[Maker, str]] = {
     "ids": (lambda facts: torch.zeros(1, TOKENS, dtype=torch.int64), "{tokens} tokens"),
-    "images": (lambda f: torch.zeros(1, f["channels"], f["height"], f["width"]), "one image of {channels} x {height} x {width}"),
+    "images": (
+        lambda f: torch.zeros(1, f["channels"], f["height"], f["width"]),
+        "one image of {channels} x {height} x {width}",
+    ),
     "table": (lambda facts: torch.zeros(1, len(facts["columns"])), "one row"),
     "series": (lambda f: torch.zeros(1, TOKENS, f["variables"] + f["calendar"]), "{tokens} steps"),
 }

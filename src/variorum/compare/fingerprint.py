@@ -7,7 +7,7 @@ import variorum
 
 
 def fingerprint(source: str) -> str:
-    """Of a file its content; of a folder the names, sizes and times of its files; of a bundled name that and our version."""
+    """Of a file its content; of a folder names, sizes and times of its files; of a bundled name it and our version."""
     path = Path(source)
     if path.is_file():
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has only torch."""
+"""The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has torch."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +29,7 @@ def footprint(bundle: str, inputs: dict[str, Any]) -> float:
 
 
 def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> dict[str, float]:
-    """The memory of each bundle, each in a fresh process that a server forks: it has torch already, and nothing else."""
+    """The memory of each bundle, each in a fresh process that a server with torch forks."""
     forks = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(forks)
     if forks == "forkserver":

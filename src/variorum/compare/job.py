@@ -1,4 +1,4 @@
-"""What was asked: the data, the question, the candidates, the budget. All that a worker is told besides its candidate."""
+"""What was asked: the data, the question, the candidates, the budget."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ class Job:
 
     data: a file, a folder or a bundled name.     target: the column to predict (tables).
     systems: names of the systems to compare; None: all that fit.     minutes: for the whole job.
-    seed: of splits, initial weights and batches.     workers: processes that train at the same time, each on one thread.
+    seed: of splits, initial weights and batches.     workers: processes that train at a time, on one thread each.
     """
 
     data: str

@@ -70,7 +70,12 @@ def summary(seconds: list[float]) -> tuple[float, float]:
 
 
 def rounds(
-    models: dict[str, nn.Module], inputs: dict[str, Any], *, seconds: float, seed: int, told: Callable[[str, list[float]], None]
+    models: dict[str, nn.Module],
+    inputs: dict[str, Any],
+    *,
+    seconds: float,
+    seed: int,
+    told: Callable[[str, list[float]], None],
 ) -> None:
     """Visit all models in shuffled order, again and again until the seconds are over, at least three times."""
     order, shuffle = list(models), random.Random(seed)
@@ -95,9 +100,13 @@ def last_pass(out: Path) -> None:
     models: dict[str, nn.Module] = {name: load(bundle).model for name, bundle in asked["bundles"].items()}
     one: dict[str, list[float]] = {name: [] for name in models}
     many: dict[str, list[float]] = {name: [] for name in models}
-    rounds(models, single, seconds=0.6 * asked["seconds"], seed=job.seed, told=lambda name, took: one[name].extend(took))
+    rounds(
+        models, single, seconds=0.6 * asked["seconds"], seed=job.seed, told=lambda name, took: one[name].extend(took)
+    )
     torch.set_num_threads(default_threads())
-    rounds(models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, took: many[name].extend(took))
+    rounds(
+        models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, took: many[name].extend(took)
+    )
     found = {}
     for name in models:
         middle, high = summary(one[name])

@@ -72,7 +72,9 @@ class Lines:
         elif result.state is State.FINISHED:
             score = words.share(result.quality, metric=result.metric)
             low, high = (words.share(v, metric=result.metric) for v in (result.low, result.high))
-            self.says(f"{result.name}: {result.metric} {score} ({low} to {high}), {words.count(result.parameters)} parameters")
+            self.says(
+                f"{result.name}: {result.metric} {score} ({low} to {high}), {words.count(result.parameters)} parameters"
+            )
         elif result.state is State.FAILED:
             self.says(f"{result.name}: failed: {result.error}")
 
@@ -98,7 +100,9 @@ class Board:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.stop()
 
     def began(self, record: Record, deadline: float) -> None:
@@ -143,5 +147,6 @@ class Board:
         if result.state is State.FAILED:
             return label, Text(f"failed: {(result.error or '')[:60]}", style="red"), "", "", "", ""
         steps, loss = result.steps or told.get("step"), told.get("loss")
-        return (label, state, "" if steps is None else f"{steps:,}", "" if loss is None else words.number(loss),
-                "" if score is None else words.share(score, metric=result.metric or told.get("metric")), left)  # fmt: skip
+        metric = result.metric or told.get("metric")
+        said = ("" if steps is None else f"{steps:,}", "" if loss is None else words.number(loss))
+        return label, state, *said, "" if score is None else words.share(score, metric=metric), left

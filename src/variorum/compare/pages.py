@@ -26,7 +26,9 @@ def listing(rows: Sequence[Row]) -> None:
         table.add_column(head, no_wrap=head != "what it is", overflow="fold")
     for row in rows:
         colour = "green" if row.state == "works" else "dim"
-        table.add_row(row.slug, f"[{colour}]{row.state}[/]", row.kind, row.modality, str(row.year), escape(essence(row)))
+        table.add_row(
+            row.slug, f"[{colour}]{row.state}[/]", row.kind, row.modality, str(row.year), escape(essence(row))
+        )
     console.print(table)
     console.print(f"{len(rows)} systems", style="dim")
 
@@ -51,7 +53,9 @@ def _shown(found: dict[str, Any]) -> Iterator[str]:
         if "differs" in found:
             yield ""
             yield f"Differs from the plain Transformer ({found['differs']['size']}): {found['differs']['summary']}"
-            yield from (f"  {c['path']}: {_cut(c['before'])} -> {_cut(c['after'])}" for c in found["differs"]["changes"])
+            yield from (
+                f"  {c['path']}: {_cut(c['before'])} -> {_cut(c['after'])}" for c in found["differs"]["changes"]
+            )
     if "requires" in found:
         yield ""
         yield f"Checked ({len(found['checks'])} tests that passed, for {found['requires']} requirements):"
@@ -67,8 +71,10 @@ def _sizes(sizes: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield ""
     for size in sizes:
         assumed = ", ".join(f"{name} {value}" for name, value in size["assumed"].items())
-        arithmetic = f", {words.count(size['flops'])} FLOPs for {size['row']}" if size["flops"] is not None else ""
-        yield f"  {size['name']:<24} {size['parameters']:>15,} parameters{arithmetic}{f' (with {assumed})' if assumed else ''}"
+        counted = f"{words.count(size['flops'])} FLOPs for {size['row']}"
+        arithmetic = f", {counted if size['flops'] is not None else 'FLOPs not counted: ' + size['row']}"
+        where = f" (with {assumed})" if assumed else ""
+        yield f"  {size['name']:<24} {size['parameters']:>15,} parameters{arithmetic}{where}"
 
 
 def _cut(text: str) -> str:

@@ -41,7 +41,7 @@ def difference(spec: Spec[Any]) -> Difference:
 
 
 def changes(found: Iterable[Change]) -> list[dict[str, str]]:
-    """Changes as texts: where, before, after. One that is made alike in several blocks is told once: ``blocks[0, 1]``."""
+    """Changes as texts: where, before, after. One made alike in several blocks is told once: ``blocks[0, 1]``."""
     told: dict[tuple[str, str, str], list[str]] = {}
     for change in found:
         path, _, rest = str(change).partition(": ")
@@ -49,7 +49,11 @@ def changes(found: Iterable[Change]) -> list[dict[str, str]]:
         numbers = INDEX.findall(path)
         told.setdefault((INDEX.sub("[]", path, count=1), before, after), []).extend(numbers[:1])
     return [
-        {"path": path.replace("[]", f"[{', '.join(numbers)}]", 1) if numbers else path, "before": before, "after": after}
+        {
+            "path": path.replace("[]", f"[{', '.join(numbers)}]", 1) if numbers else path,
+            "before": before,
+            "after": after,
+        }
         for (path, before, after), numbers in told.items()
     ]
 
@@ -78,8 +82,8 @@ def sizes(spec: Spec[Any]) -> dict[str, int]:
 
 def parts(spec: Spec[Any]) -> set[str]:
     """Names of all parts of a spec, those that stand as defaults too."""
-    found = {spec.part}
-    for name in signature(spec.cls):
+    found, owner = {spec.part}, spec.cls
+    for name in signature(owner):
         if name not in spec.open:
             found |= _parts_in(spec[name])
     return found

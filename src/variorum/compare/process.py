@@ -1,4 +1,4 @@
-"""A process of our own: its lines are read as they come, it is ended at a deadline, and it never outlives its parent."""
+"""A process of our own: its lines are read as they come, it ends at a deadline, and it never outlives its parent."""
 
 import json
 import os
@@ -48,14 +48,16 @@ def run(
 ) -> tuple[int, End]:
     """Run ``python -m module folder``: its exit code, and why it ended.
 
-    JSON lines of its standard output are passed to ``told``; its standard error is appended to ``log``. When ``stop`` is
-    set it is interrupted, as by Ctrl-C, has some seconds to save what it has, and is then ended.
+    JSON lines of its standard output are passed to ``told``; its standard error is appended to ``log``. When ``stop``
+    is set it is interrupted, as by Ctrl-C, has some seconds to save what it has, and is then ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as errors:
         command = [sys.executable, "-m", module, str(folder), TIED]
         # A group of its own: what the process itself starts ends with it, and a terminal's Ctrl-C stops at the parent.
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True) as child:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        ) as child:
             try:
                 end = _listen(child, time.monotonic() + seconds, told, stop)
                 if end is End.STOPPED:

@@ -65,7 +65,14 @@ def compare(
     Raises :class:`VariorumError` for data, target or systems that cannot be used, before anything is written.
     """
     source = str(Path(data).absolute()) if Path(data).exists() else str(data)
-    job = Job(source, target, tuple(systems) if systems is not None else None, minutes, seed, workers or default_threads())
+    job = Job(
+        source,
+        target,
+        tuple(systems) if systems is not None else None,
+        minutes,
+        seed,
+        default_threads() if workers is None else workers,
+    )
     folder = Path(out) if out is not None else Path("runs") / (Path(data).stem or "data")
     if quiet:
         return Results(study.run(job, folder, Quiet()))

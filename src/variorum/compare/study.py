@@ -109,7 +109,9 @@ class _Study:
     def _one(self, candidate: Candidate, share: float) -> None:
         """Run one candidate in a process of its own and keep what came of it."""
         granted = self.shares.granted(share, self.elapsed)
-        result = self.record.results[candidate.name].but(state=State.RUNNING, granted_seconds=round(max(granted, 0.0), 2))
+        result = self.record.results[candidate.name].but(
+            state=State.RUNNING, granted_seconds=round(max(granted, 0.0), 2)
+        )
         if granted < LEAST_SECONDS:
             self._keep(result.but(state=State.FAILED, error="no time was left for it: give more --minutes"))
             return
@@ -126,7 +128,9 @@ class _Study:
                 self.watch.told(candidate.name, event)
 
             limit = self.shares.limit(granted, self.elapsed)
-            code, end = process.run("variorum.compare.worker", folder, log=folder / LOG, seconds=limit, told=hear, stop=self.stop)
+            code, end = process.run(
+                "variorum.compare.worker", folder, log=folder / LOG, seconds=limit, told=hear, stop=self.stop
+            )
         if end is process.End.STOPPED:
             return
         if code == 0 and (folder / worker.RESULT).exists():

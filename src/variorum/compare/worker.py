@@ -131,11 +131,10 @@ def read_scores(folder: Path) -> Scores:
 
 
 def scoring_seconds(candidate: Candidate, task: Task, seconds: float) -> float:
-    """Seconds that scoring the test rows will take, tried out on an untrained model where one can be built yet."""
-    try:
-        model = candidate.spec.fill(**task.facts).build().eval()
-    except VariorumError:  # its size is known only once it is trained: a forest of trees, say
+    """Seconds that scoring the test rows will take, tried out on the untrained model where the spec is that model."""
+    if candidate.brief:  # what its recipe will make of the spec, and of what size, is not known yet
         return 0.05 * seconds
+    model = candidate.spec.fill(**task.facts).build().eval()
     rows = sum(len(row_lengths(batch.inputs)) for batch in task.held_out("test", BATCH))
     tried = next(iter(task.held_out("test", TRIED)))
     with torch.inference_mode():

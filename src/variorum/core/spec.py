@@ -166,6 +166,10 @@ def diff(a: Spec[Any], b: Spec[Any]) -> list[Change]:
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
+_FROZEN = frozenset({int, float, bool, str, type(None), Spec})
+"""Types whose values are frozen already."""
+
+
 @cache
 def _required(owner: type[Registered]) -> tuple[str, ...]:
     """Names of the constructor's parameters that have no default."""
@@ -207,6 +211,8 @@ def _tests(owner: type[Registered]) -> dict[str, Callable[[Any], bool]]:
 
 def freeze(value: Any) -> Any:
     """Lists become tuples and enums their values, so that a spec is hashable and goes to JSON unchanged."""
+    if type(value) in _FROZEN:
+        return value
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):

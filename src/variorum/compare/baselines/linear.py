@@ -21,7 +21,9 @@ class Penalised(Recipe):
     penalties: of a standardised input, as scikit-learn's ``alpha`` (1 / C).     iterations: of the solver, at most.
     """
 
-    def __init__(self, *, penalties: tuple[float, ...] = (1000.0, 100.0, 10.0, 1.0, 0.1), iterations: int = 300) -> None:
+    def __init__(
+        self, *, penalties: tuple[float, ...] = (1000.0, 100.0, 10.0, 1.0, 0.1), iterations: int = 300
+    ) -> None:
         self.penalties, self.iterations = penalties, iterations
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> LinearModel:
@@ -37,7 +39,9 @@ class Penalised(Recipe):
             model = LinearModel.from_sklearn(fitted, columns=columns)
             with torch.inference_mode():
                 outputs = model.linear(torch.from_numpy(valid))
-                score = float(task.scores(outputs if model.outputs > 1 else outputs[:, 0], torch.from_numpy(known)).mean())
+                score = float(
+                    task.scores(outputs if model.outputs > 1 else outputs[:, 0], torch.from_numpy(known)).mean()
+                )
             if best is None or sign * score > highest:
                 best, highest = model, sign * score
             spent = time.monotonic() - began

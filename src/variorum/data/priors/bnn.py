@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from variorum.data.priors.network import nodes
-from variorum.data.priors.prior import Prior, classes, integer, standard, uniform
+from variorum.data.priors.prior import Prior, classes, integer, skewed, standard, uniform
 
 
 class BnnPrior(Prior):
@@ -19,9 +19,9 @@ class BnnPrior(Prior):
         self.rows, self.features, self.most_classes, self.depth, self.width = rows, features, most_classes, depth, width
 
     def draw(self, generator: Generator, size: int) -> tuple[Tensor, Tensor, int]:
-        columns = integer(generator, 1, self.features)
+        columns = int(skewed(generator, 1, self.features, 1))
         x = torch.randn(size, self.rows, columns, generator=generator)
         layers = nodes(x, depth=integer(generator, 1, self.depth), width=self.width, drop=0.0,
                        noise=uniform(generator, 0, 0.2), generator=generator)  # fmt: skip
-        label = classes(layers[-1][..., 0], integer(generator, 2, self.most_classes), generator)
+        label = classes(layers[-1][..., 0], skewed(generator, 2, self.most_classes, size), generator)
         return standard(x), label, integer(generator, self.rows // 8, self.rows * 7 // 8)

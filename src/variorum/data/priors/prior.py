@@ -1,5 +1,6 @@
 """Tasks whose rows are whole data sets drawn from a prior. Müller et al. 2021, arXiv:2112.10510."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -74,11 +75,19 @@ def standard(x: Tensor) -> Tensor:
     return x.clamp(-10, 10)
 
 
-def classes(value: Tensor, count: int, generator: Generator) -> Tensor:
-    """Cut values (size, n) at random ones of themselves into at most ``count`` classes, numbered in random order."""
+def skewed(generator: Generator, low: int, high: int, size: int) -> Tensor:
+    """Integers (size,) from low ... high, the logarithm of each drawn evenly: few is likelier than many."""
+    drawn = torch.rand(size, generator=generator) * math.log((high + 1) / low)
+    return (low * drawn.exp()).long().clamp(low, high)
+
+
+def classes(value: Tensor, count: Tensor, generator: Generator) -> Tensor:
+    """Cut values (size, n) at random ones of themselves into at most count (size,) classes, numbered in random order."""
     size, n = value.shape
-    picks = torch.rand(size, n, generator=generator).argsort(dim=1)[:, : count - 1]
-    cuts = value.gather(1, picks).sort(dim=1).values
+    most = int(count.max())
+    picks = torch.rand(size, n, generator=generator).argsort(dim=1)[:, : most - 1]
+    beyond = torch.arange(most) >= count.unsqueeze(1)
+    cuts = value.gather(1, picks).masked_fill(beyond[:, 1 : picks.shape[1] + 1], torch.inf).sort(dim=1).values
     ordered = torch.searchsorted(cuts, value.contiguous(), right=True)
-    names = torch.rand(size, count, generator=generator).argsort(dim=1)
+    names = torch.rand(size, most, generator=generator).masked_fill(beyond, 2).argsort(dim=1)
     return names.gather(1, ordered)

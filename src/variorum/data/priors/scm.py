@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from variorum.data.priors.network import nodes
-from variorum.data.priors.prior import Prior, classes, integer, standard, uniform
+from variorum.data.priors.prior import Prior, classes, integer, skewed, standard, uniform
 
 
 class ScmPrior(Prior):
@@ -20,7 +20,7 @@ class ScmPrior(Prior):
         self.rows, self.features, self.most_classes, self.depth, self.width = rows, features, most_classes, depth, width
 
     def draw(self, generator: Generator, size: int) -> tuple[Tensor, Tensor, int]:
-        columns = integer(generator, 1, self.features)
+        columns = int(skewed(generator, 1, self.features, 1))
         causes = torch.randn(size, self.rows, integer(generator, 1, self.width), generator=generator)
         layers = nodes(
             causes, depth=integer(generator, 2, self.depth), width=max(self.width, columns + 1),
@@ -29,6 +29,6 @@ class ScmPrior(Prior):
         every = torch.cat(layers, dim=-1)
         read = torch.rand(size, every.shape[-1], generator=generator).argsort(dim=1)[:, : columns + 1]
         chosen = every.gather(2, read.unsqueeze(1).expand(-1, self.rows, -1))
-        count = integer(generator, 2, self.most_classes)
+        count = skewed(generator, 2, self.most_classes, size)
         label = classes(chosen[..., -1], count, generator)
         return standard(chosen[..., :-1]), label, integer(generator, self.rows // 8, self.rows * 7 // 8)

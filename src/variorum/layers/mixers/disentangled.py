@@ -61,6 +61,13 @@ class Disentangled(Mixer):
                 found=f"dim {dim}, heads {heads}, terms {list(terms)}",
                 do="Choose others, or use Attention.",
             )
+        if buckets is not None and not 1 <= buckets // 2 < furthest - 1:
+            raise VariorumError(
+                "Disentangled buckets",
+                expected="at least 2, and half of them below furthest - 1",
+                found=f"{buckets} buckets, furthest {furthest}",
+                do="Leave out buckets: every distance then has a vector of its own.",
+            )
         self.heads, self.head_dim = heads, dim // heads
         self.furthest, self.buckets, self.span = furthest, buckets, buckets or furthest
         self.scale = 1 / math.sqrt(self.head_dim * (1 + len(terms)))

@@ -1,5 +1,6 @@
 """config.json read so that nothing in it is dropped in silence: a key is used, known to be harmless, or refused."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -74,9 +75,16 @@ class Config:
             raise self._fault(name, f"a number from 1 to {most}", value)
         return value
 
-    def number(self, name: str, default: float = _ABSENT) -> float:
-        """A number."""
-        return float(self._typed(name, (int, float), "a number", default))
+    def number(self, name: str, default: float = _ABSENT, *, least: float = 0.0, most: float = math.inf) -> float:
+        """A number from ``least`` to ``most``."""
+        value = self._typed(name, (int, float), "a number", default)
+        if not least <= value <= most:
+            raise self._fault(name, f"a number from {least} to {most}", value)
+        return float(value)
+
+    def probability(self, name: str, default: float = _ABSENT) -> float:
+        """A number from 0 to 1."""
+        return self.number(name, default, most=1.0)
 
     def flag(self, name: str, default: bool = _ABSENT) -> bool:
         """true or false."""

@@ -88,7 +88,7 @@ class DebertaV2(Family):
             {
                 Kind.BASE: Features.spec(),
                 Kind.MASKED: masked_head(vocab, eps, shape.activation, hidden=width),
-                Kind.ROWS: rows_head(config.classes, act, config.number("pooler_dropout", 0.0)),
+                Kind.ROWS: rows_head(config.classes, act, config.probability("pooler_dropout", 0.0)),
                 Kind.TOKENS: tokens_head(config.classes),
             },
         )

@@ -58,8 +58,8 @@ def read_shape(config: Config, defaults: Shape, keys: Mapping[str, str] = KEYS) 
         heads=config.size(keys["heads"], defaults.heads),
         hidden=config.size(keys["hidden"], defaults.hidden),
         activation=config.choice(keys["activation"], ACTIVATIONS, NAMES[defaults.activation]),
-        dropout=config.number(keys["dropout"], defaults.dropout),
-        attention_dropout=config.number(keys["attention_dropout"], defaults.attention_dropout),
+        dropout=config.probability(keys["dropout"], defaults.dropout),
+        attention_dropout=config.probability(keys["attention_dropout"], defaults.attention_dropout),
     )
 
 

@@ -81,7 +81,7 @@ class Swin(Family):
                 **patches(config, image=224, patch=4),
                 norm=LayerNorm.spec(),
                 position=LearnedPosition.spec() if absolute else NoPosition.spec(),
-                dropout=config.number("hidden_dropout_prob", 0.0),
+                dropout=config.probability("hidden_dropout_prob", 0.0),
             ),
             stages=_stages(config, depths, heads, dims),
             merges=[PatchMerge.spec()] * (len(depths) - 1),
@@ -132,10 +132,13 @@ def _stages(
     config: Config, depths: tuple[int, ...], heads: tuple[int, ...], dims: list[int]
 ) -> list[list[Spec[Layer]]]:
     """All blocks; the attention is skipped the more often, the deeper the block."""
-    window, ratio = config.size("window_size", 7), config.number("mlp_ratio", 4.0)
-    dropout, most = config.number("hidden_dropout_prob", 0.0), config.number("drop_path_rate", 0.1)
+    window, ratio = config.size("window_size", 7), config.number("mlp_ratio", 4.0, least=1 / 8, most=64.0)
+    dropout, most = config.probability("hidden_dropout_prob", 0.0), config.probability("drop_path_rate", 0.1)
     activation, qkv_bias = config.choice("hidden_act", ACTIVATIONS, "gelu"), config.flag("qkv_bias", True)
-    attention_dropout, eps = config.number("attention_probs_dropout_prob", 0.0), config.number("layer_norm_eps", 1e-5)
+    attention_dropout, eps = (
+        config.probability("attention_probs_dropout_prob", 0.0),
+        config.number("layer_norm_eps", 1e-5),
+    )
     inner, total = PreNorm.spec(dropout=dropout), sum(depths)
     stages: list[list[Spec[Layer]]] = []
     for depth, count, dim in zip(depths, heads, dims, strict=True):

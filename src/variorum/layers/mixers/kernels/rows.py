@@ -18,8 +18,8 @@ _RESIDENT = 2**18
 """Numbers that one tensor of a segment may hold: 1 MiB in float32, so that a segment's tensors stay in cache."""
 
 _KEPT = 2**22
-"""Numbers of one tensor of a row up to which training keeps all that its segments compute, about a dozen such
-tensors; longer rows compute it again."""
+"""Numbers of one tensor of a row up to which training keeps all that its segments compute, about ten such tensors
+for the delta rule; longer rows keep the operands and compute the rest again."""
 
 
 def by_tokens(
@@ -42,8 +42,8 @@ def by_chunks(
     kernel: takes q, k, v and gates as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O like v and
     the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
 
-    Time is linear in n, forward and backward, if the kernel's is linear in the number of chunks; what training keeps is
-    the operands and one state a segment.
+    Time is linear in n, forward and backward, if the kernel's is linear in the number of chunks; training
+    keeps what the kernel saves, or, for long rows, only the operands and one state a segment.
     """
     if chunk < 1:
         raise VariorumError("chunk", expected="1 token or more", found=str(chunk), do="16 to 64 are fast on a CPU.")

@@ -1,0 +1,121 @@
+"""Training step and inference of the plain GPT, BERT and ViT, beside the same shapes of others.
+
+    python benchmarks/models.py [--only GPT BERT ViT] [--modes eager compiled] [--rounds 5]
+
+Others: torch written by hand, transformers, x-transformers; all with torch's attention, without dropout. A training
+step is forward, cross-entropy, backward and fused AdamW on one fixed batch, in float32 and under bfloat16 autocast;
+inference is the forward pass in float32. Compiled: torch.compile with its defaults, of each library's model alike.
+Needs transformers and x-transformers (extra `parity`) and, for compiled, a C++ compiler.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from _results import Comparison, Demand, Kind, Result, options
+from _timing import Call, Rival, alternate, script, serve
+
+JOBS = ("inference fp32", "training fp32", "training bf16")
+TOGETHER = 2
+"""Processes that get ready, and compile, at the same time."""
+
+
+def prepare(model: str, library: str, mode: str, *, quick: bool) -> tuple[dict[str, Call], dict[str, Any]]:
+    """The jobs of one candidate, and its number of parameters."""
+    import torch
+    import torch.nn.functional as F
+    from _rivals import LIBRARIES, SHAPES
+
+    torch.manual_seed(0)
+    shape = SHAPES[model].tiny() if quick else SHAPES[model]
+    inputs, targets = shape.batch_of()
+    plain = LIBRARIES[library](model, shape)
+    net = torch.compile(plain, dynamic=False) if mode == "compiled" else plain
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, fused=True)
+    losses: list[float] = []
+
+    def infer() -> None:
+        plain.eval()
+        with torch.inference_mode():
+            net(inputs)
+
+    def train(*, bf16: bool) -> None:
+        plain.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(net(inputs).flatten(0, -2), targets.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+
+    for _ in range(3):
+        train(bf16=False)
+    if not (all(map(math.isfinite, losses)) and losses[-1] < losses[0]):
+        raise RuntimeError(f"{library} {model} does not learn its one batch: {losses}")
+    jobs: dict[str, Call] = {"inference fp32": infer, "training fp32": lambda: train(bf16=False),
+                             "training bf16": lambda: train(bf16=True)}  # fmt: skip
+    return jobs, {"parameters": sum(p.numel() for p in plain.parameters())}
+
+
+@contextmanager
+def ready(candidates: list[tuple[str, ...]]) -> Iterator[tuple[list[Rival], list[dict[str, Any]]]]:
+    """A process for each candidate, all prepared; a few get ready at a time."""
+    with ExitStack() as stack:
+        rivals: list[Rival] = []
+        facts: list[dict[str, Any]] = []
+        for arguments in candidates:
+            rivals.append(stack.enter_context(Rival(script(__file__), *arguments)))
+            if len(rivals) - len(facts) == TOGETHER:
+                facts.append(rivals[len(facts)].answer())
+        facts += [rival.answer() for rival in rivals[len(facts) :]]
+        yield rivals, facts
+
+
+def measure(model: str, modes: list[str], rounds: int, *, quick: bool) -> tuple[list[Comparison], str]:
+    """The comparisons of one model, eager and compiled measured in the same rounds."""
+    from _rivals import LIBRARIES, SAYS
+
+    labels = [(library, mode) for mode in modes for library in LIBRARIES]
+    with ready([(model, library, mode, *(["--quick"] if quick else [])) for library, mode in labels]) as (rivals, facts):
+        visits: dict[str, Callable[[str], float]] = {f"{library}, {mode}": rival.visit
+                                                     for (library, mode), rival in zip(labels, rivals, strict=True)}  # fmt: skip
+        times = alternate(visits, JOBS, rounds)
+    sizes = ", ".join(f"{library} {fact['parameters'] / 1e6:.2f}" for (library, _), fact in zip(labels, facts, strict=True)
+                      if _ == modes[0])  # fmt: skip
+    found = [
+        Comparison(
+            table=f"{SAYS[model]}, {mode}",
+            column=job,
+            ours="variorum",
+            times={library: times[job][f"{library}, {mode}"] for library in LIBRARIES},
+            demand=Demand(Kind.SPEED, 1.0),
+        )
+        for mode in modes
+        for job in JOBS
+    ]
+    return found, f"{model}, million parameters: {sizes}"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--worker"]:
+        model, library, mode, *rest = sys.argv[2:]
+        serve(lambda: prepare(model, library, mode, quick=bool(rest)))
+        return
+    parser = options(__doc__, rounds=5)
+    parser.add_argument("--only", nargs="+", choices=("GPT", "BERT", "ViT"), default=["GPT", "BERT", "ViT"])
+    parser.add_argument("--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"])
+    chosen = parser.parse_args()
+    comparisons, notes = [], []
+    for model in chosen.only:
+        found, note = measure(model, chosen.modes, chosen.rounds, quick=chosen.quick)
+        comparisons += found
+        notes.append(note)
+        print(note, flush=True)
+    Result("models", (__doc__ or "").split("\n\n")[2].strip(), chosen.rounds, comparisons, notes, quick=chosen.quick).write(
+        chosen.results, chosen.page)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
