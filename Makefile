@@ -63,6 +63,7 @@ format: setup ## put the code into the house format
 	$(BIN)/ruff format
 
 docs: setup ## build the documentation into site/
+	$(BIN)/python tools/pages.py
 	$(BIN)/mkdocs build --strict
 
 catalogue: setup ## rewrite CATALOGUE.md from the code

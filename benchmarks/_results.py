@@ -3,7 +3,7 @@
 import argparse
 import json
 import random
-from dataclasses import asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
 from datetime import datetime, timezone
 from enum import StrEnum
 from pathlib import Path
@@ -81,15 +81,21 @@ class Comparison:
 
 @dataclass
 class Result:
-    """All that one run of a script has found."""
+    """All that one run of a script has found. ``about``: its docstring; ``chosen``: what it was told."""
 
     script: str
     about: str
-    rounds: int
+    chosen: InitVar[argparse.Namespace]
     comparisons: list[Comparison]
     notes: list[str] = field(default_factory=list)
+    rounds: int = 0
+    threads: int = 0
     quick: bool = False
-    threads: int = field(default_factory=default_threads)
+
+    def __post_init__(self, chosen: argparse.Namespace) -> None:
+        title, usage, *rest = self.about.strip().split("\n\n")
+        self.about = "\n\n".join([title, *rest])
+        self.rounds, self.threads, self.quick = chosen.rounds, chosen.threads, chosen.quick
 
     def write(self, folder: Path, page: Path) -> None:
         """Write the JSON file of this script and make the page of all files there."""
@@ -106,6 +112,7 @@ def options(about: str | None, *, rounds: int) -> argparse.ArgumentParser:
     """What every script can be told."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=default_threads(), help="1: processor time instead of the wall's")
     parser.add_argument("--quick", action="store_true", help="tiny shapes: shows that the script runs, measures nothing")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON files")
     parser.add_argument("--page", type=Path, default=ROOT / "BENCHMARKS.md", help="the page made of them")
@@ -122,9 +129,10 @@ def render(results: list[dict[str, Any]]) -> str:
 def _section(result: dict[str, Any]) -> str:
     machine = result["machine"]
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
+    clock = "1 thread (processor time)" if result["threads"] == 1 else f"{result['threads']} threads (wall time)"
     lines = [f"## {result['script']}", "", result["about"], "",
-             f"{result['date']}; {machine['processor']}, {result['threads']} threads of {machine['usable_cores']} usable "
-             f"cores, {machine['memory_gb']} GB, {machine['system']}; Python {machine['python']}, {versions}; "
+             f"{result['date']}; {machine['processor']}, {clock} on {machine['usable_cores']} usable cores, "
+             f" {machine['memory_gb']} GB, {machine['system']}; Python {machine['python']}, {versions}; "
              f"{result['rounds']} rounds. `python benchmarks/{result['script']}.py`", ""]  # fmt: skip
     if result["quick"]:
         lines += ["**A quick run of tiny shapes: it shows that the script runs; the figures mean nothing.**", ""]

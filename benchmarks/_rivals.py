@@ -93,6 +93,7 @@ def transformers(model: str, s: Shape) -> nn.Module:
     if model == "GPT":
         return Logits(hf.GPT2LMHeadModel(hf.GPT2Config(
             vocab_size=s.vocab, n_positions=s.length, n_embd=s.dim, n_layer=s.depth, n_head=s.heads, use_cache=False,
+            bos_token_id=None, eos_token_id=None,
             activation_function="gelu", attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, attn_implementation="sdpa")))  # fmt: skip
     common: dict[str, Any] = {"hidden_size": s.dim, "num_hidden_layers": s.depth, "num_attention_heads": s.heads,
                               "intermediate_size": 4 * s.dim, "hidden_dropout_prob": 0.0, "num_labels": s.classes,

@@ -10,6 +10,7 @@ Needs transformers and x-transformers (extra `parity`) and, for compiled, a C++ 
 
 import math
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -33,7 +34,7 @@ def prepare(model: str, library: str, mode: str, *, quick: bool) -> tuple[dict[s
     inputs, targets = shape.batch_of()
     plain = LIBRARIES[library](model, shape)
     net = torch.compile(plain, dynamic=False) if mode == "compiled" else plain
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-4, fused=True)
     losses: list[float] = []
 
     def infer() -> None:
@@ -73,17 +74,18 @@ def ready(candidates: list[tuple[str, ...]]) -> Iterator[tuple[list[Rival], list
         yield rivals, facts
 
 
-def measure(model: str, modes: list[str], rounds: int, *, quick: bool) -> tuple[list[Comparison], str]:
+def measure(model: str, chosen: Namespace) -> tuple[list[Comparison], str]:
     """The comparisons of one model, eager and compiled measured in the same rounds."""
     from _rivals import LIBRARIES, SAYS
 
+    modes, told = chosen.modes, (str(chosen.threads), *(["--quick"] if chosen.quick else []))
     labels = [(library, mode) for mode in modes for library in LIBRARIES]
-    with ready([(model, library, mode, *(["--quick"] if quick else [])) for library, mode in labels]) as (rivals, facts):
+    with ready([(model, library, mode, *told) for library, mode in labels]) as (rivals, facts):
         visits: dict[str, Callable[[str], float]] = {f"{library}, {mode}": rival.visit
                                                      for (library, mode), rival in zip(labels, rivals, strict=True)}  # fmt: skip
-        times = alternate(visits, JOBS, rounds)
-    sizes = ", ".join(f"{library} {fact['parameters'] / 1e6:.2f}" for (library, _), fact in zip(labels, facts, strict=True)
-                      if _ == modes[0])  # fmt: skip
+        times = alternate(visits, JOBS, chosen.rounds)
+    sizes = ", ".join(f"{library} {fact['parameters'] / 1e6:.2f}" for (library, mode), fact in zip(labels, facts, strict=True)
+                      if mode == modes[0])  # fmt: skip
     found = [
         Comparison(
             table=f"{SAYS[model]}, {mode}",
@@ -100,8 +102,8 @@ def measure(model: str, modes: list[str], rounds: int, *, quick: bool) -> tuple[
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        model, library, mode, *rest = sys.argv[2:]
-        serve(lambda: prepare(model, library, mode, quick=bool(rest)))
+        model, library, mode, threads, *rest = sys.argv[2:]
+        serve(int(threads), lambda: prepare(model, library, mode, quick=bool(rest)))
         return
     parser = options(__doc__, rounds=5)
     parser.add_argument("--only", nargs="+", choices=("GPT", "BERT", "ViT"), default=["GPT", "BERT", "ViT"])
@@ -109,12 +111,11 @@ def main() -> None:
     chosen = parser.parse_args()
     comparisons, notes = [], []
     for model in chosen.only:
-        found, note = measure(model, chosen.modes, chosen.rounds, quick=chosen.quick)
+        found, note = measure(model, chosen)
         comparisons += found
         notes.append(note)
         print(note, flush=True)
-    Result("models", (__doc__ or "").split("\n\n")[2].strip(), chosen.rounds, comparisons, notes, quick=chosen.quick).write(
-        chosen.results, chosen.page)  # fmt: skip
+    Result("models", __doc__ or "", chosen, comparisons, notes).write(chosen.results, chosen.page)
 
 
 if __name__ == "__main__":

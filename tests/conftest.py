@@ -5,10 +5,14 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from house import register
 
 pytest_plugins = "pytester"
+# How long an example takes says more about what else the machine is doing than about the code.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 PROPERTY = "row"
 
 

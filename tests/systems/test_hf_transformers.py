@@ -21,8 +21,9 @@ from samples.checkpoints import IMAGES, TEXT, answers, saved, transformers
 from samples.scripts import lines
 from variorum.core import Layout, VariorumError, entries, pack
 from variorum.data.tokenizer import train_bpe, train_wordpiece
-from variorum.runtime.huggingface.family import families
-from variorum.runtime.huggingface.folder import save_folder
+from variorum.runtime.huggingface.config import Config
+from variorum.runtime.huggingface.family import families, find_family
+from variorum.runtime.huggingface.folder import save_folder, shapes_of
 from variorum.runtime.huggingface.sentences import load_sentences
 from variorum.systems.hf_transformers import from_folder
 from variorum.testing import FACTS
@@ -321,3 +322,46 @@ def test_every_entry_is_built_without_memory_or_network(monkeypatch: pytest.Monk
             built += 1
     assert built > 0
     assert time.perf_counter() - begun <= 60
+
+
+PUBLISHED = {
+    "BertModel": ({}, 109_482_240),
+    "RobertaModel": ({"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
+    "DistilBertModel": ({}, 66_362_880),
+    "AlbertModel": (
+        {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+        11_683_584,
+    ),
+    "ElectraModel": ({}, 13_483_008),
+    "DebertaV2Model": (
+        {
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+            "position_buckets": 256,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "relative_attention": True,
+            "pos_att_type": "p2c|c2p",
+            "position_biased_input": False,
+        },
+        183_831_552,
+    ),
+    "ViTModel": ({}, 86_389_248),
+    "SwinModel": ({}, 27_519_354),
+}
+"""The base size of each family (tiny for Swin, small for ELECTRA), and the parameters of its bare model."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes(name: str) -> None:
+    """The published base size of each family has exactly its parameters, in transformers and here."""
+    settings, count = PUBLISHED[name]
+    config = getattr(transformers, name.replace("Model", "Config"))(**settings, architectures=[name])
+    with torch.device("meta"):
+        peer = getattr(transformers, name)(config)
+    spec = find_family(config.model_type).to_spec(Config(json.loads(config.to_json_string(use_diff=False))))
+    assert (
+        sum(shape.numel() for shape in shapes_of(spec).values()) == sum(p.numel() for p in peer.parameters()) == count
+    )

@@ -8,6 +8,8 @@ LEAST_SECONDS = 1.0
 """Training for less than this says nothing about a candidate."""
 START_SECONDS = 6.0
 """What starting a worker and loading the data is thought to take before the first one has shown it."""
+CAUTION = 1.25
+"""Once starts have been seen, a later one is thought to take this many times the longest of them."""
 FINAL_SECONDS = 4.0
 """What the last pass over all finished candidates takes to start ..."""
 FINAL_SECONDS_EACH = 1.5
@@ -31,7 +33,7 @@ class Shares:
     @property
     def start(self) -> float:
         """Seconds that a worker is expected to take besides training and scoring."""
-        return max(self._starts) if self._starts else START_SECONDS
+        return CAUTION * max(self._starts) if self._starts else START_SECONDS
 
     def learn(self, seconds: float) -> None:
         """A worker took this long besides training and scoring."""

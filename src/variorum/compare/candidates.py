@@ -29,8 +29,8 @@ class Candidate:
 
     @property
     def brief(self) -> bool:
-        """Does it learn by another way than gradient descent on the task, and so may leave time over?"""
-        return self.recipe.cls is not Descent
+        """Is it a baseline that is solved rather than trained for as long as it may, and so will leave time over?"""
+        return self.baseline and self.recipe.cls is not Descent
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -89,12 +89,12 @@ class Board:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw, transient=False)
         self._results: dict[str, Result] = {}
         self._events: dict[str, dict[str, Any]] = {}
         self._ends: dict[str, float] = {}
         self._deadline, self._title = 0.0, ""
         self._says: list[str] = []
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -119,6 +119,8 @@ class Board:
         self._results[result.name] = result
         if result.state is State.RUNNING and result.granted_seconds is not None:
             self._ends[result.name] = time.monotonic() + result.granted_seconds
+        if result.state is State.FAILED:
+            self.says(f"{result.name} failed: {result.error}")
 
     def says(self, sentence: str) -> None:
         """Keep the sentence under the table."""
@@ -144,8 +146,6 @@ class Board:
         if result.state is State.RUNNING and name in self._ends:
             left = words.span(self._ends[name] - time.monotonic())
         label = Text(name, style="" if not result.baseline else "italic")
-        if result.state is State.FAILED:
-            return label, Text(f"failed: {(result.error or '')[:60]}", style="red"), "", "", "", ""
         steps, loss = result.steps or told.get("step"), told.get("loss")
         metric = result.metric or told.get("metric")
         said = ("" if steps is None else f"{steps:,}", "" if loss is None else words.number(loss))

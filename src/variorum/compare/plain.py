@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from variorum.core import Change, Spec, diff, find_entry
+from variorum.core import Change, Registered, Spec, diff, find_entry
 from variorum.core.registry import signature
 
 PLAIN = "formal-algorithms-transformers"
@@ -82,7 +82,8 @@ def sizes(spec: Spec[Any]) -> dict[str, int]:
 
 def parts(spec: Spec[Any]) -> set[str]:
     """Names of all parts of a spec, those that stand as defaults too."""
-    found, owner = {spec.part}, spec.cls
+    found = {spec.part}
+    owner: type[Registered] = spec.cls
     for name in signature(owner):
         if name not in spec.open:
             found |= _parts_in(spec[name])

@@ -33,6 +33,7 @@ from variorum.core import Part, VariorumError
 from variorum.data.bundled import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
+from variorum.train.descent import Descent
 from variorum.train.recipe import Budget, Run
 
 JOB, RESULT, SCORES, BUNDLE, CHECKPOINTS = "job.json", "result.json", "scores.safetensors", "bundle", "checkpoints"
@@ -132,7 +133,7 @@ def read_scores(folder: Path) -> Scores:
 
 def scoring_seconds(candidate: Candidate, task: Task, seconds: float) -> float:
     """Seconds that scoring the test rows will take, tried out on the untrained model where the spec is that model."""
-    if candidate.brief:  # what its recipe will make of the spec, and of what size, is not known yet
+    if candidate.recipe.cls is not Descent:  # what its recipe will make of the spec, and of what size, is not known yet
         return 0.05 * seconds
     model = candidate.spec.fill(**task.facts).build().eval()
     rows = sum(len(row_lengths(batch.inputs)) for batch in task.held_out("test", BATCH))

@@ -29,7 +29,7 @@ from variorum.core.kinds import (
     Tower,
 )
 from variorum.core.layout import Layout, each_pair, each_row, pack, pool_rows, reform_rows, unpack
-from variorum.core.part import Part
+from variorum.core.part import Part, promises
 from variorum.core.registry import Registered, find, registered
 from variorum.core.spec import Change, Spec, diff
 from variorum.core.state import State
@@ -81,6 +81,7 @@ __all__ = [
     "nearest",
     "pack",
     "points",
+    "promises",
     "pool_rows",
     "reform_rows",
     "registered",

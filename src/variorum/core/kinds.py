@@ -229,7 +229,7 @@ class Loss(NamedTuple):
     """A loss as a total over ``count`` real targets, so that parts of a batch add up to exactly the whole."""
 
     total: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # tuple's method of this name is not used
 
     @property
     def mean(self) -> Tensor:

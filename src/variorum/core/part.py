@@ -1,6 +1,7 @@
 """Part: an ordinary ``nn.Module`` with a typed constructor, usable alone by anyone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -20,10 +21,14 @@ class Part(nn.Module, Registered, abstract=True):
     """
 
     kind: ClassVar[str] = "part"
-    traits: Traits = Traits()
     taps: ClassVar[tuple[str, ...]] = ()
     built_from: Spec[Any] | None = None
     _listeners: dict[str, list[Listener]] | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What the part promises: a class attribute of most parts, a property where it depends on children."""
+        return Traits()
 
     def heard(self, point: str) -> bool:
         """Is somebody listening at this point?"""
@@ -36,3 +41,8 @@ class Part(nn.Module, Registered, abstract=True):
                 answer = listener(value)
                 value = value if answer is None else answer
         return value
+
+
+def promises(parts: Iterable[nn.Module]) -> Traits:
+    """The promises of one or more parts applied one after the other."""
+    return reduce(Traits.along, (part.traits for part in parts if isinstance(part, Part)))

@@ -424,13 +424,11 @@ def _diff(a: Any, b: Any, path: str) -> list[Change]:
     if a == b:
         return []
     if isinstance(a, Spec) and isinstance(b, Spec) and a.part == b.part:
-        absent = object()
-        left, right = ({n: _value(s, n, absent) for n in signature(s.cls)} for s in (a, b))
-        pairs = ((f"{path}.{n}" if path else n, left[n], right[n]) for n in left)
+        left, right = ({n: None if n in s.open else s[n] for n in signature(s.cls)} for s in (a, b))
         return [
-            c
-            for p, x, y in pairs
-            for c in _diff(None if x is absent else x, None if y is absent else y, p)
+            change
+            for name in left
+            for change in _diff(left[name], right[name], f"{path}.{name}" if path else name)
         ]
     if isinstance(a, tuple) and isinstance(b, tuple) and a and b and isinstance(a[0], Spec | tuple):
         size = [] if len(a) == len(b) else [Change(f"len({path})", len(a), len(b))]
@@ -439,7 +437,3 @@ def _diff(a: Any, b: Any, path: str) -> list[Change]:
         pairs = zip(a, b, strict=False)
         return size + [c for i, (x, y) in enumerate(pairs) for c in _diff(x, y, f"{path}[{i}]")]
     return [Change(path, a, b)]
-
-
-def _value(spec: Spec[Any], name: str, absent: object) -> Any:
-    return absent if name in spec.open else spec[name]

@@ -1,6 +1,6 @@
 """A fitted network with the rows it answers from: a classifier that was never trained on them."""
 
-from typing import Any
+import math
 
 import torch
 from jaxtyping import Float, Int
@@ -21,10 +21,10 @@ _TINY = Stack.spec(
 
 
 class InContext(Skeleton):
-    """log p(class | x) = log mean over members of softmax(network([known rows; x])): (batch, columns) -> (batch, classes).
+    """log p(class | x) = log mean over members of softmax(network([known rows; x])).
 
-    Hollmann et al. 2022, arXiv:2207.01848. Each member sees the columns rotated, the class names rotated, and, every other
-    one, columns drawn towards a normal distribution by a Yeo-Johnson power (2000, Biometrika 87). Columns are scaled by
+    Hollmann et al. 2022, arXiv:2207.01848. (batch, columns) -> (batch, classes). Each member sees the columns rotated, the
+    class names rotated, and, every other one, columns drawn towards a normal distribution by a Yeo-Johnson power (2000, Biometrika 87). Columns are scaled by
     the known rows' mean and deviation; a missing number is the mean. ``know`` gives the rows.
     """
 
@@ -49,9 +49,16 @@ class InContext(Skeleton):
             self.register_buffer(name, value)
 
     def know(self, x: Float[Tensor, "rows columns"], y: Int[Tensor, "rows"]) -> None:
-        """Take these rows and their classes as known."""
+        """Take these rows and their classes as known; as many as ``rows``, or VariorumError is raised."""
         from sklearn.preprocessing import PowerTransformer
 
+        if x.shape != self.x.shape or y.shape != self.y.shape:
+            raise VariorumError("known rows", expected=f"{tuple(self.x.shape)} and classes {tuple(self.y.shape)}",
+                                found=f"{tuple(x.shape)} and {tuple(y.shape)}",
+                                do="Build the model with rows and columns of the table.")  # fmt: skip
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
+            raise VariorumError("known rows", expected=f"classes from 0 to {self.classes - 1}",
+                                found=f"{int(y.min())} to {int(y.max())}", do="Number the classes from 0.")  # fmt: skip
         self.x.copy_(x)
         self.y.copy_(y)
         self.mean.copy_(x.nanmean(dim=0).nan_to_num())
@@ -74,13 +81,13 @@ class InContext(Skeleton):
         logs = answers[..., : self.classes].log_softmax(dim=-1)
         back = (torch.arange(self.classes, device=x.device) + shift) % self.classes
         logs = logs.gather(2, back.unsqueeze(1).expand_as(logs))
-        return logs.logsumexp(dim=0) - torch.log(torch.tensor(float(self.members)))
+        return logs.logsumexp(dim=0) - math.log(self.members)
 
     def _scale(self, x: Tensor) -> Tensor:
         return (torch.where(x.isnan(), self.mean, x) - self.mean) / self.spread
 
 
-def yeo_johnson(x: Tensor, power: Any) -> Tensor:
+def yeo_johnson(x: Tensor, power: Tensor) -> Tensor:
     """((x + 1)^p - 1) / p for x >= 0, -((1 - x)^(2 - p) - 1) / (2 - p) below; logarithms where the divisor is 0."""
     up, down = x.clamp(min=0) + 1, 1 - x.clamp(max=0)
     p, q = power, 2 - power

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from variorum.core import Embed, Head, Layer, Layout, Memory, Merge, Norm, Spec, Tower, Traits, VariorumError
+from variorum.core import Embed, Head, Layer, Layout, Memory, Merge, Norm, Spec, Tower, Traits, VariorumError, promises
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.patches import Patches
 from variorum.layers.heads.classifier import Classifier
@@ -59,10 +59,7 @@ class Pyramid(Tower):
     @property
     def traits(self) -> Traits:
         """The promises of embed, blocks and head one after the other."""
-        traits = self.embed.traits
-        for part in (*self.blocks, self.head):
-            traits = traits.along(part.traits)
-        return traits.but(causal=False, streams=False, equivariant=False, ragged=False)
+        return promises((self.embed, *self.blocks, self.head)).but(causal=False, streams=False, equivariant=False, ragged=False)
 
     def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
         x, layout = self.hidden(inputs, layout, memory)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from variorum.core import Embed, Layout, Memory, Spec, Tower, Traits, VariorumError
+from variorum.core import Embed, Layout, Memory, Spec, Tower, Traits, VariorumError, promises
+from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.given import Given
 from variorum.layers.embed.series import SeriesEmbed
 from variorum.layers.heads.features import Features
 from variorum.layers.merges.distill import Distill
 from variorum.layers.mixers.probsparse import ProbSparse
-from variorum.layers.channels.mlp import MLP
 from variorum.models.blocks.block import Block
 from variorum.models.pyramid import Pyramid
 
@@ -36,10 +36,7 @@ class Replicas(Tower):
     @property
     def traits(self) -> Traits:
         """The promises of embed and towers one after the other."""
-        traits = self.embed.traits
-        for tower in self.towers:
-            traits = traits.along(tower.traits)
-        return traits.but(causal=False, streams=False, equivariant=False, ragged=False)
+        return promises((self.embed, *self.towers)).but(causal=False, streams=False, equivariant=False, ragged=False)
 
     def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
         return self.hidden(inputs, layout, memory)[0]
@@ -52,5 +49,5 @@ class Replicas(Tower):
         if n < least:
             raise VariorumError("Replicas", expected=f"rows of at least {least} tokens, one for the last of the towers",
                                 found=f"{n}", do="Pass longer rows or use fewer towers.")  # fmt: skip
-        parts = [tower.hidden(x[:, n - n // 2**i :])[0] for i, tower in enumerate(self.towers)]
+        parts = [tower(x[:, n - n // 2**i :]) for i, tower in enumerate(self.towers)]
         return torch.cat(parts, dim=1), None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from variorum.core import Embed, Head, Layer, Layout, Memory, Norm, Spec, State, Streaming, Tower, Traits
+from variorum.core import Embed, Head, Layer, Layout, Memory, Norm, Spec, State, Streaming, Tower, Traits, promises
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.tokens import TokenEmbed
 from variorum.layers.heads.classifier import Classifier
@@ -56,10 +56,7 @@ class Stack(Tower, Streaming):
     @property
     def traits(self) -> Traits:
         """The promises of embed, blocks and head one after the other."""
-        traits = self.embed.traits
-        for part in (*self.blocks, self.head):
-            traits = traits.along(part.traits)
-        return traits
+        return promises((self.embed, *self.blocks, self.head))
 
     def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
         x, layout = self.hidden(inputs, layout, memory)

@@ -3,6 +3,10 @@
 What differs from the plain decoder: the mixer, SwiGLU channels, RMSNorm, and no positions, for the recurrence and its
 short convolutions tell the order. Hybrids put softmax attention in some layers: a sliding window in every other one,
 or all keys in two layers (the paper's appendix: the second and the middle one).
+
+SwiGLU is as wide as in the official code: 8/3 dim rounded up to a multiple of 256. With it and the 32,000 tokens of the
+paper's tokenizer the models have the 340M and 1.3B parameters they are named after if input and output embeddings are
+one tensor; the official example configuration of the small one unties them, which adds 33M.
 """
 
 from enum import StrEnum
@@ -41,8 +45,11 @@ class Hybrid(StrEnum):
 )
 def deltanet(*, dim: int, depth: int, head_dim: int = 128, hybrid: Hybrid = Hybrid.NONE) -> Spec[Stack]:
     """A decoder of delta-rule blocks, or a hybrid."""
-    delta = Block.spec(mixer=Delta.spec(heads=dim // head_dim), channels=GLU.spec(), norm=RMSNorm.spec())
-    soft = Attention.spec(heads=dim // head_dim, pattern=Causal.spec(), rotation=Rotary.spec(), qkv_bias=False, out_bias=False)
+    hidden = -(-8 * dim // (3 * 256)) * 256
+    delta = Block.spec(mixer=Delta.spec(heads=dim // head_dim), channels=GLU.spec(hidden=hidden), norm=RMSNorm.spec())
+    soft = Attention.spec(
+        heads=dim // head_dim, pattern=Causal.spec(), rotation=Rotary.spec(), qkv_bias=False, out_bias=False
+    )
     window = delta.but(mixer=soft.but(pattern=Window.spec(size=2048)))
     blocks = {
         Hybrid.NONE: [delta] * depth,

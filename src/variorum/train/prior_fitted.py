@@ -1,4 +1,4 @@
-"""Fit a network to a prior over data sets, then let it answer from the user's rows. Müller et al. 2021, arXiv:2112.10510."""
+"""Fit a network to a prior over data sets, then let it answer from the user's rows. Müller et al. 2021."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class PriorFitted(Recipe):
     looked at afterwards, and never trained on.
 
     Müller et al. 2021, arXiv:2112.10510; Hollmann et al. 2022, arXiv:2207.01848. The prior stays as wide as it is: the
-    network does not know the table. most_rows: known rows kept; of a longer table an even share of each class is drawn.
-    Raises VariorumError for a table that asks for a number, and for more columns or classes than the network takes.
+    network does not know the table. most_rows: known rows kept; of a longer table the same share of each class is
+    drawn. Raises VariorumError for a table that asks for a number, and for more columns or classes than the network takes.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PriorFitted(Recipe):
                                 found=f"{len(facts['columns'])} columns and {facts['classes']} classes",
                                 do="Choose another system for this table.")  # fmt: skip
         x, y = task.arrays("train")
-        chosen = np.random.default_rng(run.seed).permutation(len(y))[: self.most_rows]
+        chosen = _even_share(y, self.most_rows, run.seed)
         model = self.descent.build().train(spec, self.prior.build(), run)
         knowing = InContext.spec(
             rows=len(chosen), outputs=outputs, members=self.members, model=spec, columns=facts["columns"],
@@ -56,3 +56,13 @@ class PriorFitted(Recipe):
         knowing.model.load_state_dict(model.state_dict())
         knowing.know(torch.from_numpy(x[chosen]), torch.from_numpy(y[chosen]).long())
         return knowing.eval()
+
+
+def _even_share(y: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Indices of at most ``most`` rows, the same share of each class, of each class one if there is room."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    place = np.empty(len(y))
+    for label in np.unique(y):
+        rows = order[y[order] == label]
+        place[rows] = np.arange(len(rows)) / len(rows)
+    return order[np.argsort(place[order], kind="stable")][:most]

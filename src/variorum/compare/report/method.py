@@ -22,8 +22,8 @@ def method(record: Record) -> list[str]:
         "All saw the same split: training rows to learn from, validation rows to choose by, test rows only for the "
         "scores here.",
         f"Scores are means over the whole test split; intervals: {intervals}. Whether a candidate can be told apart "
-        f"from the best: bootstrap of the paired difference over test rows, {RESAMPLES:,} draws, widened for the number of "
-        "comparisons.",
+        f"from the best: bootstrap of the paired difference over test rows, {RESAMPLES:,} draws, widened for the "
+        "number of comparisons.",
         "The best of several measured scores flatters itself a little, since it was chosen by these rows; the set that "
         "cannot be told apart does not.",
         f"Latency: one prepared row, one thread, median of warm calls, {turns}.",

@@ -13,13 +13,15 @@ from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import CrossEntropy
 
 NO_TARGET = -100
+HELD = 64
+"""Data sets of a shape among the held-out ones."""
 
 
 class Prior(Task, abstract=True):
     """Each batch is ``size`` data sets of as many rows; the first of them are labelled, the others are asked for.
 
-    Müller et al. 2021, arXiv:2112.10510: the cross-entropy of asked rows, averaged over data sets, is the expected negative
-    log-likelihood of the posterior predictive distribution. inputs (size, n, columns + 1), the label last and NaN where
+    Müller et al. 2021, arXiv:2112.10510: the cross-entropy of asked rows, averaged over data sets, is the expected
+    negative log-likelihood of the posterior predictive distribution. inputs (size, n, columns + 1), the label last and NaN where
     it is asked for; targets (size, n), NO_TARGET where the label is known. Made, not found.
     """
 
@@ -41,7 +43,10 @@ class Prior(Task, abstract=True):
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
         first = ("valid", "test").index(split) * self.held_batches
-        return (self._ask(torch.Generator().manual_seed(first + i), size) for i in range(self.held_batches))
+        for i in range(self.held_batches):  # drawn alike whatever the size asked for
+            drawn = self._ask(torch.Generator().manual_seed(first + i), HELD)
+            for at in range(0, HELD, size):
+                yield Batch({"inputs": drawn.inputs["inputs"][at : at + size]}, drawn.targets[at : at + size])
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         asked = targets != NO_TARGET
@@ -82,7 +87,7 @@ def skewed(generator: Generator, low: int, high: int, size: int) -> Tensor:
 
 
 def classes(value: Tensor, count: Tensor, generator: Generator) -> Tensor:
-    """Cut values (size, n) at random ones of themselves into at most count (size,) classes, numbered in random order."""
+    """Cut values (size, n) at random ones of themselves into at most count (size,) classes, in random order."""
     size, n = value.shape
     most = int(count.max())
     picks = torch.rand(size, n, generator=generator).argsort(dim=1)[:, : most - 1]

@@ -42,7 +42,8 @@ class ClassToken(Embed):
         return self.embed.traits.but(causal=False, streams=False, equivariant=False, grid=0)
 
     def forward(self, inputs: Tensor, layout: Layout | None = None) -> tuple[Float[Tensor, "*tokens dim"], Layout | None]:
-        x, layout = prepend(*self.embed(inputs, layout), self.token)
+        x, layout = self.embed(inputs, layout)
+        x, layout = prepend(x, layout, self.token)
         return self.dropout(self.position(x, layout)), layout
 
 

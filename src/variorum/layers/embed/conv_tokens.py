@@ -40,11 +40,11 @@ class ConvTokens(Embed):
         if kernel % 2 == 0:
             raise VariorumError("ConvTokens kernel", expected="an odd width", found=str(kernel), do="Choose another.")
         widths = [channels, *[hidden] * (layers - 1), dim]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        for conv in self.convs:
+        pairs = zip(widths, widths[1:], strict=False)
+        convs = [nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False) for a, b in pairs]
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight)
+        self.convs = nn.ModuleList(convs)
         shrink = (2 * stride) ** layers
         self.tokens = -(-height // shrink) * -(-width // shrink)
         self.position = position.build(dim=dim, length=self.tokens)

@@ -1,5 +1,6 @@
 """One token a row of a table, with its label where it has one. Hollmann et al. 2022, arXiv:2207.01848."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class LabelledRows(Embed):
         self.features = features
         self.row = nn.Linear(features, dim)
         self.label = nn.Linear(1, dim)
+        with torch.no_grad():  # drawn as usual it drowns in the rescaled columns, and fitting takes many times longer
+            self.label.weight.mul_(3)
 
     def forward(
         self, inputs: Float[Tensor, "*tokens columns"], layout: Layout | None = None

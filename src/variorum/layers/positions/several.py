@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from variorum.core import Layout, Position, Spec, Traits
+from variorum.core import Layout, Position, Spec, Traits, promises
 from variorum.layers.positions.learned import LearnedPosition
 from variorum.layers.positions.segment import Segment
 
@@ -22,10 +22,7 @@ class Several(Position):
     @property
     def traits(self) -> Traits:
         """Those of the parts one after the other."""
-        traits = Traits(causal=True, streams=True, equivariant=True)
-        for part in self.parts:
-            traits = traits.along(part.traits)
-        return traits
+        return promises(self.parts)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None) -> Float[Tensor, "*tokens dim"]:
         for part in self.parts:

@@ -1,7 +1,7 @@
 """The Transformer layer: mix tokens, then mix channels, each in a residual branch. Vaswani et al. 2017."""
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from variorum.core import (
     Channel,
@@ -10,6 +10,7 @@ from variorum.core import (
     Memory,
     Mixer,
     Norm,
+    Part,
     Residual,
     Spec,
     State,
@@ -92,9 +93,9 @@ class Block(Layer, Streaming):
         return self.tap("residual", self.channels_residual(x, self.channels, layout))
 
 
-def streaming(part: Mixer | Layer) -> Streaming:
+def streaming(part: nn.Module) -> Streaming:
     """The part as one that streams; a part that does not raises VariorumError."""
-    if not (part.traits.streams and isinstance(part, Streaming)):
+    if not (isinstance(part, Part) and part.traits.streams and isinstance(part, Streaming)):
         raise VariorumError(type(part).__name__, expected="a part that streams", found="one that sees whole rows only",
                             do="Use forward, or choose parts whose traits say streams.")  # fmt: skip
     return part

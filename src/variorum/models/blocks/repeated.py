@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from variorum.core import Layer, Layout, Memory, Spec, State, Streaming, Traits
+from variorum.core import Layer, Layout, Memory, Spec, State, Streaming, Traits, promises
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
@@ -32,11 +32,7 @@ class Repeated(Layer, Streaming):
     @property
     def traits(self) -> Traits:
         """Those of the layers one after the other."""
-        first, *rest = self.layers
-        traits = first.traits
-        for layer in rest:
-            traits = traits.along(layer.traits)
-        return traits
+        return promises(self.layers)
 
     def forward(
         self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None

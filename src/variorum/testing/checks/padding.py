@@ -53,7 +53,8 @@ def padding_changes_nothing(example: Example) -> None:
     for name, stream in example.streams.items():
         if stream.along:
             packed, layout = pack(_padded([row[name] for row in rows], masks), masks)
-            assert torch.equal(packed, torch.cat([row[name] for row in rows])), "pack does not give the real tokens"
+            real = torch.cat([row[name] for row in rows])
+            assert torch.equal(packed.nan_to_num(), real.nan_to_num()), "pack does not give the real tokens"
             layouts.append(layout)
     assert all(layout.lengths == [n for (n,) in lengths] for layout in layouts), "pack does not give the real lengths"
     answers = example.packed(example.part, rows)

@@ -10,14 +10,17 @@ from torch import Tensor
 from variorum.core import VariorumError
 
 
-def operands(q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None) -> tuple[Tensor, ...]:
+def operands(
+    q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None, decay: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """The same tensors and the state before the first token, checked, in the precision the recurrence is carried in.
 
     q, k: (batch, n, heads, d_k)    v: (batch, n, heads, d_v)    gates: (batch, n, heads) each
-    state: (batch, heads, d_k, d_v), or None for zeros.
+    state: (batch, heads, d_k, d_v), or None for zeros.    decay: (batch, n, heads, d_k), or None where there is none.
 
-    Returns (q, k, v, *gates, state), all float32, or float64 if any of them is: a state is a sum over the whole row,
-    and a sum of thousands of terms does not fit half precision. Raises VariorumError where shapes do not go together.
+    Returns (q, k, v, *gates, decay if there is one, state), all float32, or float64 if any of them is: a state is a sum
+    over the whole row, and a sum of thousands of terms does not fit half precision. Raises VariorumError where shapes
+    do not go together.
     """
     _agree("q", q, "(batch, n, heads, d_k)", 4, q.shape)
     batch, n, heads, d_k = q.shape
@@ -25,9 +28,11 @@ def operands(q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | No
     _agree("v", v, "q's shape but for the last axis, (batch, n, heads, d_v)", 4, (batch, n, heads))
     for gate in gates:
         _agree("gate", gate, "one number a token and head, (batch, n, heads)", 3, (batch, n, heads))
+    if decay is not None:
+        _agree("decay", decay, "q's shape (batch, n, heads, d_k)", 4, q.shape)
     start = v.new_zeros(batch, heads, d_k, v.shape[-1]) if state is None else state
     _agree("state", start, "(batch, heads, d_k, d_v)", 4, (batch, heads, d_k, v.shape[-1]))
-    given = (q, k, v, *gates, start)
+    given = (q, k, v, *gates, *([] if decay is None else [decay]), start)
     dtype = reduce(torch.promote_types, (x.dtype for x in given), torch.float32)
     return tuple(x.to(dtype) for x in given)
 

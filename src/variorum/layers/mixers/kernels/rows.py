@@ -23,10 +23,10 @@ for the delta rule; longer rows keep the operands and compute the rest again."""
 
 
 def by_tokens(
-    step: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None
+    step: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None, decay: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """``step`` for one token after another; operands as ``operands`` takes them, each handed on without its axis 1."""
-    *tokens, carried = operands(q, k, v, *gates, state=state)
+    *tokens, carried = operands(q, k, v, *gates, state=state, decay=decay)
     outputs = []
     for now in zip(*(x.unbind(1) for x in tokens), strict=True):
         o, carried = step(*now, carried)
@@ -35,19 +35,26 @@ def by_tokens(
 
 
 def by_chunks(
-    kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, *gates: Tensor, state: Tensor | None, chunk: int
+    kernel: Kernel,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *gates: Tensor,
+    state: Tensor | None,
+    chunk: int,
+    decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``kernel`` over chunks of ``chunk`` tokens; operands as ``operands`` takes them.
 
-    kernel: takes q, k, v and gates as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O like v and
-    the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
+    kernel: takes q, k, v, gates and decay as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O
+    like v and the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
 
     Time is linear in n, forward and backward, if the kernel's is linear in the number of chunks; training
     keeps what the kernel saves, or, for long rows, only the operands and one state a segment.
     """
     if chunk < 1:
         raise VariorumError("chunk", expected="1 token or more", found=str(chunk), do="16 to 64 are fast on a CPU.")
-    *rows, start = operands(q, k, v, *gates, state=state)
+    *rows, start = operands(q, k, v, *gates, state=state, decay=decay)
     batch, n, heads, d_k = q.shape
     chunk = min(chunk, max(n, 1))
 
