@@ -4,7 +4,7 @@ import argparse
 import json
 import random
 from dataclasses import InitVar, asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,11 @@ class Demand:
         return text, "holds within the spread" if sign * best <= sign * self.limit else "**does not hold**"
 
     def __str__(self) -> str:
-        words = {Kind.SPEED: "at least {}x the fastest", Kind.COST: "at most {}x the time", Kind.ADDED: "at most {} s more"}
+        words = {
+            Kind.SPEED: "at least {}x the fastest",
+            Kind.COST: "at most {}x the time",
+            Kind.ADDED: "at most {} s more",
+        }
         return words[self.kind].format(self.limit)
 
 
@@ -88,21 +92,23 @@ class Result:
     chosen: InitVar[argparse.Namespace]
     comparisons: list[Comparison]
     notes: list[str] = field(default_factory=list)
-    rounds: int = 0
+    rounds: str = ""
     threads: int = 0
     quick: bool = False
 
     def __post_init__(self, chosen: argparse.Namespace) -> None:
-        title, usage, *rest = self.about.strip().split("\n\n")
+        title, _usage, *rest = self.about.strip().split("\n\n")
         self.about = "\n\n".join([title, *rest])
-        self.rounds, self.threads, self.quick = chosen.rounds, chosen.threads, chosen.quick
+        counts = sorted({len(seconds) for c in self.comparisons for seconds in c.times.values()})
+        self.rounds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        self.threads, self.quick = chosen.threads, chosen.quick
 
     def write(self, folder: Path, page: Path) -> None:
         """Write the JSON file of this script and make the page of all files there."""
         folder.mkdir(parents=True, exist_ok=True)
         found = describe()
         found["versions"] = {name: version(name) for name in PACKAGES}
-        date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         text = json.dumps({"date": date, "machine": found, **asdict(self)}, indent=1)
         (folder / f"{self.script}.json").write_text(text + "\n", "utf-8")
         page.write_text(render([json.loads(f.read_text("utf-8")) for f in sorted(folder.glob("*.json"))]), "utf-8")
@@ -112,9 +118,15 @@ def options(about: str | None, *, rounds: int) -> argparse.ArgumentParser:
     """What every script can be told."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--threads", type=int, default=default_threads(), help="1: processor time instead of the wall's")
-    parser.add_argument("--quick", action="store_true", help="tiny shapes: shows that the script runs, measures nothing")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON files")
+    parser.add_argument(
+        "--threads", type=int, default=default_threads(), help="1: processor time instead of the wall's"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny shapes: shows that the script runs, measures nothing"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON files"
+    )
     parser.add_argument("--page", type=Path, default=ROOT / "BENCHMARKS.md", help="the page made of them")
     random.seed(0)
     return parser
@@ -132,7 +144,7 @@ def _section(result: dict[str, Any]) -> str:
     clock = "1 thread (processor time)" if result["threads"] == 1 else f"{result['threads']} threads (wall time)"
     lines = [f"## {result['script']}", "", result["about"], "",
              f"{result['date']}; {machine['processor']}, {clock} on {machine['usable_cores']} usable cores, "
-             f" {machine['memory_gb']} GB, {machine['system']}; Python {machine['python']}, {versions}; "
+             f"{machine['memory_gb']} GB, {machine['system']}; Python {machine['python']}, {versions}; "
              f"{result['rounds']} rounds. `python benchmarks/{result['script']}.py`", ""]  # fmt: skip
     if result["quick"]:
         lines += ["**A quick run of tiny shapes: it shows that the script runs; the figures mean nothing.**", ""]
@@ -173,4 +185,4 @@ def _cell(comparison: Comparison, name: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 10 else f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{1e3 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if seconds >= 10 else f"{1e3 * seconds:{'.3g' if seconds < 1 else '.0f'}} ms"

@@ -42,7 +42,7 @@ SHAPES = {
 }
 SAYS = {
     "GPT": "GPT (6 layers, 384 wide, 6 heads, 12 rows of 256 tokens, vocabulary of 65)",
-    "BERT": "BERT (MiniLM's shape: 6 layers, 384 wide, 12 heads, 8 rows of 128 tokens, vocabulary of 30522, 9 labels a token)",
+    "BERT": "BERT (MiniLM's shape: 6 layers, 384 wide, 12 heads, 8 rows of 128 tokens, vocabulary of 30522, 9 labels)",
     "ViT": "ViT-S/16 (12 layers, 384 wide, 6 heads, 8 images of 224 x 224, 1000 classes)",
 }
 
@@ -93,8 +93,8 @@ def transformers(model: str, s: Shape) -> nn.Module:
     if model == "GPT":
         return Logits(hf.GPT2LMHeadModel(hf.GPT2Config(
             vocab_size=s.vocab, n_positions=s.length, n_embd=s.dim, n_layer=s.depth, n_head=s.heads, use_cache=False,
-            bos_token_id=None, eos_token_id=None,
-            activation_function="gelu", attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, attn_implementation="sdpa")))  # fmt: skip
+            bos_token_id=None, eos_token_id=None, activation_function="gelu", attn_pdrop=0.0, embd_pdrop=0.0,
+            resid_pdrop=0.0, attn_implementation="sdpa")))  # fmt: skip
     common: dict[str, Any] = {"hidden_size": s.dim, "num_hidden_layers": s.depth, "num_attention_heads": s.heads,
                               "intermediate_size": 4 * s.dim, "hidden_dropout_prob": 0.0, "num_labels": s.classes,
                               "attention_probs_dropout_prob": 0.0, "attn_implementation": "sdpa"}  # fmt: skip
@@ -115,7 +115,8 @@ def x_transformers(model: str, s: Shape) -> nn.Module:
     if model == "BERT":
         return TransformerWrapper(num_tokens=s.vocab, max_seq_len=s.length, logits_dim=s.classes,
                                   attn_layers=Encoder(**layers, pre_norm=False))  # fmt: skip
-    return ViTransformerWrapper(image_size=s.length, patch_size=s.patch, num_classes=s.classes, attn_layers=Encoder(**layers))
+    return ViTransformerWrapper(image_size=s.length, patch_size=s.patch, num_classes=s.classes,
+                                attn_layers=Encoder(**layers))  # fmt: skip
 
 
 LIBRARIES: dict[str, Callable[[str, Shape], nn.Module]] = {

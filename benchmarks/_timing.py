@@ -6,6 +6,7 @@ first, and ratios are taken round by round, between visits that lie close togeth
 """
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -20,12 +21,14 @@ Call = Callable[[], object]
 Times = dict[str, list[float]]
 """Seconds of each candidate in each round."""
 
+FEWEST = 3
+"""Rounds that a time limit does not cut."""
 WARM, LONG, TIMED = 0.1, 0.3, 0.15
 """Seconds: of warming before a visit; from which a call warms its own caches; that a visit is timed at least."""
 
 
 class Rival:
-    """A candidate in its own process: ``script --worker NAME``, which answers on its standard output (see :func:`serve`)."""
+    """A candidate in its own process: ``script --worker NAME`` answers on its standard output (see :func:`serve`)."""
 
     def __init__(self, script: str, *arguments: str) -> None:
         command = [sys.executable, script, "--worker", *arguments]
@@ -113,10 +116,18 @@ def _settled(call: Call) -> float:
     return now() - start
 
 
-def alternate(rivals: dict[str, Callable[[str], float]], jobs: Iterable[str], rounds: int) -> dict[str, Times]:
-    """job -> candidate -> seconds by round, the candidates of a job one after the other in shuffled order."""
+def alternate(
+    rivals: dict[str, Callable[[str], float]], jobs: Iterable[str], rounds: int, *, seconds: float = math.inf
+) -> dict[str, Times]:
+    """job -> candidate -> seconds by round, the candidates of a job one after the other in shuffled order.
+
+    No round begins after ``seconds``, but for the first ``FEWEST``.
+    """
     times: dict[str, Times] = {job: {name: [] for name in rivals} for job in jobs}
-    for _ in range(rounds):
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= FEWEST and time.perf_counter() - start > seconds:
+            break
         for job, found in times.items():
             for name in random.sample(list(rivals), len(rivals)):
                 found[name].append(rivals[name](job))

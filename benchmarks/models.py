@@ -1,6 +1,6 @@
 """Training step and inference of the plain GPT, BERT and ViT, beside the same shapes of others.
 
-    python benchmarks/models.py [--only GPT BERT ViT] [--modes eager compiled] [--rounds 5]
+    python benchmarks/models.py [--only GPT BERT ViT] [--modes eager compiled] [--rounds 7] [--minutes 1.5]
 
 Others: torch written by hand, transformers, x-transformers; all with torch's attention, without dropout. A training
 step is forward, cross-entropy, backward and fused AdamW on one fixed batch, in float32 and under bfloat16 autocast;
@@ -11,7 +11,7 @@ Needs transformers and x-transformers (extra `parity`) and, for compiled, a C++ 
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -81,11 +81,9 @@ def measure(model: str, chosen: Namespace) -> tuple[list[Comparison], str]:
     modes, told = chosen.modes, (str(chosen.threads), *(["--quick"] if chosen.quick else []))
     labels = [(library, mode) for mode in modes for library in LIBRARIES]
     with ready([(model, library, mode, *told) for library, mode in labels]) as (rivals, facts):
-        visits: dict[str, Callable[[str], float]] = {f"{library}, {mode}": rival.visit
-                                                     for (library, mode), rival in zip(labels, rivals, strict=True)}  # fmt: skip
-        times = alternate(visits, JOBS, chosen.rounds)
-    sizes = ", ".join(f"{library} {fact['parameters'] / 1e6:.2f}" for (library, mode), fact in zip(labels, facts, strict=True)
-                      if mode == modes[0])  # fmt: skip
+        visits = {f"{library}, {mode}": rival.visit for (library, mode), rival in zip(labels, rivals, strict=True)}
+        times = alternate(visits, JOBS, chosen.rounds, seconds=60 * chosen.minutes)
+    sizes = {library: fact["parameters"] / 1e6 for (library, _), fact in zip(labels, facts, strict=True)}
     found = [
         Comparison(
             table=f"{SAYS[model]}, {mode}",
@@ -97,7 +95,7 @@ def measure(model: str, chosen: Namespace) -> tuple[list[Comparison], str]:
         for mode in modes
         for job in JOBS
     ]
-    return found, f"{model}, million parameters: {sizes}"
+    return found, f"{model}, million parameters: {', '.join(f'{name} {size:.2f}' for name, size in sizes.items())}"
 
 
 def main() -> None:
@@ -105,9 +103,12 @@ def main() -> None:
         model, library, mode, threads, *rest = sys.argv[2:]
         serve(int(threads), lambda: prepare(model, library, mode, quick=bool(rest)))
         return
-    parser = options(__doc__, rounds=5)
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--only", nargs="+", choices=("GPT", "BERT", "ViT"), default=["GPT", "BERT", "ViT"])
     parser.add_argument("--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"])
+    parser.add_argument(
+        "--minutes", type=float, default=1.5, help="no round of a model begins later, but for the first 3"
+    )
     chosen = parser.parse_args()
     comparisons, notes = [], []
     for model in chosen.only:

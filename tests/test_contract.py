@@ -1,7 +1,9 @@
 """Every registered part keeps every promise that it makes."""
 
 from variorum import testing
+from variorum.compress.compressor import Compressor
 from variorum.core import Registered, registered
+from variorum.testing.check import CHECKS
 from variorum.testing.collect import applicable
 from variorum.testing.ledger import ledger
 
@@ -20,4 +22,7 @@ def test_the_ledger_names_checks_that_are_made() -> None:
 
 def test_every_check_is_made_of_some_part() -> None:
     made = {check for part in registered().values() for check in applicable(part, slow=True)}
-    assert made == {"builds", *testing.CHECKS}
+    idle = set(CHECKS) - made
+    if not registered(Compressor):  # then those of a plugin are checked, in tests/house/test_plugin.py
+        idle -= {check for check in idle if CHECKS[check].run.__module__.endswith(".compressors")}
+    assert not idle

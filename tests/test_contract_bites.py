@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,128 +22,148 @@ from variorum.layers.positions.rotary import Rotary
 
 @dataclass(frozen=True)
 class Fault:
-    """What is planted. breaks: the checks that must fail, and no other may."""
+    """What is planted, as pairs of source text and what takes its place. breaks: the checks that fail; no other may."""
 
     name: str
     part: type[Registered]
-    edits: dict[str, str]
+    edits: tuple[tuple[str, str], ...]
     breaks: set[str]
-    examples: tuple[dict[str, Any], ...] | None = field(default=None)
+    examples: tuple[dict[str, Any], ...] = ()
 
 
-CAUSAL: tuple[dict[str, Any], ...] = ({"heads": 2, "pattern": Causal.spec()},)
-ROTARY: tuple[dict[str, Any], ...] = ({"heads": 2, "pattern": Causal.spec(), "rotation": Rotary.spec()},)
+CAUSAL = ({"heads": 2, "pattern": Causal.spec()},)
+ROTARY = ({"heads": 2, "pattern": Causal.spec(), "rotation": Rotary.spec()},)
 PACKED = {"packed-equals-alone", "padding-changes-nothing"}
+INDEPENDENT = {"rows-are-independent", "rows-are-independent-in-training"}
 STREAMED = {"steps-equal-the-whole", "pieces-equal-the-whole", "uneven-pieces-equal-the-whole"}
+AHEAD = {"no-look-ahead", "a-row-may-end-anywhere"}
 
-PADDED_ATTENTION = """
-        if layout is not None and layout.packed:  # rows padded to the longest, and no mask in the softmax
-            cut = torch.tensor(layout.lengths).tolist()
-            padded = [nn.utils.rnn.pad_sequence(t.split(cut), batch_first=True) for t in (q, k, v)]
-            out = self._attend(*padded)
-            return self.out(torch.cat([row[:n] for row, n in zip(out, cut)]).flatten(-2))
+NO_MASK = """
+        if layout is not None and layout.packed:
+            padded = [nn.utils.rnn.pad_sequence(t.split(layout.lengths), batch_first=True) for t in (q, k, v)]
+            rows = zip(self._attend(*padded), layout.lengths, strict=True)
+            return self.out(torch.cat([row[:n] for row, n in rows]).flatten(-2))
         return self.out(each_row"""
+
+KEEP_STATE = """
+        if "kept" in self.__dict__ and len(self.__dict__["kept"]) == batch:
+            return State(last=self.__dict__["kept"])
+        return State(last="""
 
 FAULTS = [
     Fault(
-        "softmax-sees-padding", Attention,
-        {"\n        return self.out(each_row": PADDED_ATTENTION},
+        "padding leaks through the softmax", Attention,
+        (("\n        return self.out(each_row", NO_MASK),),
         PACKED, ({"heads": 2},),
     ),
     Fault(
-        "look-ahead-by-one", Causal, {"keys.unsqueeze(-2) <= queries.unsqueeze(-1)": "keys.unsqueeze(-2) <= queries.unsqueeze(-1) + 1"},
+        "a pattern looks ahead by one", Causal,
+        (("<= queries.unsqueeze(-1)", "<= queries.unsqueeze(-1) + 1"),),
         {"pattern-of-any-positions"},
     ),
     Fault(
-        "look-ahead-in-a-convolution", ShortConv, {"F.pad(rows, (0, 0, self.width - 1, 0))": "F.pad(rows, (0, 0, self.width - 2, 1))"},
-        {"no-look-ahead", "a-row-may-end-anywhere", "pieces-equal-the-whole", "steps-equal-the-whole",
-         "uneven-pieces-equal-the-whole"},
+        "a convolution looks ahead by one", ShortConv,
+        (("F.pad(rows, (0, 0, self.width - 1, 0))", "F.pad(rows, (0, 0, self.width - 2, 1))"),),
+        AHEAD | STREAMED,
     ),
     Fault(
-        "state-not-reset", ShortConv,
-        {
-            "        return State(last=self.weight.new_zeros(batch, self.width - 1, self.weight.shape[0]))":
-            "        fresh = self.weight.new_zeros(batch, self.width - 1, self.weight.shape[0])\n"
-            "        kept = self.__dict__.get('kept')\n"
-            "        return State(last=fresh if kept is None or kept.shape != fresh.shape else kept)",
-            "return self._conv(seen), State(last=": "self.__dict__['kept'] = seen[:, seen.shape[1] - self.width + 1 :].detach()\n"
-            "            return self._conv(seen), State(last=",
-        },
+        "the state is not reset between calls", ShortConv,
+        (
+            ("\n        return State(last=", KEEP_STATE),
+            ("            return self._conv(seen)", "            self.__dict__['kept'] = seen[:, -3:].detach()\n"
+             "            return self._conv(seen)"),
+        ),
         {"a-new-stream-starts-anew", "pieces-equal-the-whole"},
     ),
     Fault(
-        "norm-over-the-packed-tokens", RMSNorm,
-        {"F.rms_norm(x, self.weight.shape, self.weight, self.eps)": "x / (x.flatten(0, -2).square().mean(0) + self.eps).sqrt() * self.weight"},
-        {"no-look-ahead", "a-row-may-end-anywhere", "rows-are-independent", "rows-are-independent-in-training",
-         "later-pieces-by-their-start"} | PACKED,
+        "a norm over the tokens of the packed batch", RMSNorm,
+        (("F.rms_norm(x, self.weight.shape, self.weight, self.eps)",
+          "x / (x.flatten(0, -2).square().mean(0) + self.eps).sqrt() * self.weight"),),
+        AHEAD | INDEPENDENT | PACKED | {"later-pieces-by-their-start"},
     ),
     Fault(
-        "parameter-without-gradient", MLP,
-        {"        self.activation = ": "        self.idle = nn.Parameter(self.up.weight.new_ones(3))\n        self.activation = "},
+        "a parameter without gradient", MLP,
+        (("self.activation = ", "self.idle = nn.Parameter(self.up.weight.new_ones(3))\n        self.activation = "),),
         {"gradient-reaches-parameters"},
     ),
     Fault(
-        "declared-linear", Attention, {"growth=Growth.QUADRATIC": "growth=Growth.LINEAR"},
+        "quadratic work declared linear", Attention,
+        (("growth=Growth.QUADRATIC", "growth=Growth.LINEAR"),),
         {"work-grows-as-declared"}, CAUSAL,
     ),
     Fault(
-        "declared-quadratic", ShortConv, {"causal=True, streams=True": "causal=True, streams=True, growth='n^2'"},
+        "linear work declared quadratic", ShortConv,
+        (("streams=True", "streams=True, growth='n^2'"),),
         {"work-grows-as-declared"},
     ),
     Fault(
-        "mean-over-the-batch", MeanPool, {"rows.mean(dim=1)": "rows.mean(dim=1) + rows.mean(dim=(0, 1))"},
-        {"rows-are-independent", "rows-are-independent-in-training"} | PACKED,
+        "rows leak into each other", MeanPool,
+        (("rows.mean(dim=1)", "rows.mean(dim=1) + rows.mean(dim=(0, 1))"),),
+        INDEPENDENT | PACKED,
     ),
     Fault(
-        "answers-in-float32", MLP, {"return self.dropout(self.down(self.dropout(self.activation(self.up(x)))))":
-         "y = self.dropout(self.down(self.dropout(self.activation(self.up(x)))))\n"
-         "        return y.to(torch.promote_types(y.dtype, torch.float32))",
-         "from jaxtyping import": "import torch\nfrom jaxtyping import"},
+        "bfloat16 answered in float32", MLP,
+        (
+            ("return self.dropout(self.down(", "y = self.dropout(self.down("),
+            ("self.activation(self.up(x)))))",
+             "self.activation(self.up(x)))))\n        return y.to(torch.promote_types(y.dtype, torch.float32))"),
+            ("from jaxtyping import", "import torch\nfrom jaxtyping import"),
+        ),
         {"dtype-is-kept"},
     ),
     Fault(
-        "convolution-over-row-borders", ShortConv,
-        {"return each_row(lambda rows: self._conv(F.pad(rows, (0, 0, self.width - 1, 0))), layout, x)":
-         "rows = x if x.dim() == 3 else x.unsqueeze(0)\n"
-         "        return self._conv(F.pad(rows, (0, 0, self.width - 1, 0))).reshape(x.shape)"},
+        "a convolution over row borders", ShortConv,
+        (("each_row(lambda rows: self._conv(F.pad(rows, (0, 0, self.width - 1, 0))), layout, x)",
+          "self._conv(F.pad(x.view(-1, *x.shape[-2:]), (0, 0, self.width - 1, 0))).view(x.shape)"),),
         {"packed-equals-batch", "rows-are-independent"} | PACKED,
     ),
     Fault(
-        "step-forgets-position", Attention, {"(layout or Layout()).but(start=state.tensor(\"length\")).positions(x)": "positions(x, layout)"},
+        "a step forgets its position", Attention,
+        (('(layout or Layout()).but(start=state.tensor("length")).positions(x)', "positions(x, layout)"),),
         STREAMED, ROTARY,
     ),
     Fault(
-        "piece-forgets-its-start", LearnedPosition, {"layout.packed or layout.start is not None": "layout.packed"},
+        "a piece forgets where it starts", LearnedPosition,
+        (("layout.packed or layout.start is not None", "layout.packed"),),
         {"later-pieces-by-their-start"},
     ),
     Fault(
-        "rows-of-no-length-go-on", Attention, {"length=length + q.shape[1])": "length=length + 1)"},
+        "pieces are counted as steps", Attention,
+        (("length=length + q.shape[1])", "length=length + 1)"),),
         {"pieces-equal-the-whole", "uneven-pieces-equal-the-whole"}, CAUSAL,
     ),
     Fault(
-        "constant-in-float32-buffer-not-saved", RMSNorm,
-        {"        self.weight = ": "        self.register_buffer('noise', torch.randn(dim), persistent=False)\n        self.weight = ",
-         "self.weight, self.eps)": "self.weight, self.eps) + self.noise.to(x.dtype)"},
+        "what it needs is not saved", RMSNorm,
+        (
+            ("        self.weight = ",
+             "        self.register_buffer('noise', torch.randn(dim), persistent=False)\n        self.weight = "),
+            ("self.weight, self.eps)", "self.weight, self.eps) + self.noise"),
+        ),
         {"saved-and-loaded"},
     ),
     Fault(
-        "writes-into-its-input", RMSNorm, {"        return F.rms_norm": "        x.add_(0.5)\n        return F.rms_norm"},
+        "it writes into its input", RMSNorm,
+        (("        return F.rms_norm", "        x.add_(0.5)\n        return F.rms_norm"),),
         {"memory-format-does-not-matter", "gradients-are-right"},
     ),
     Fault(
-        "chance-in-eval-mode", MLP, {"return self.dropout(self.down(": "return x.new_empty(x.shape).normal_() * 1e-12 + self.dropout(self.down("},
+        "chance in eval mode", MLP,
+        (("return self.dropout(", "return x.new_empty(x.shape).normal_() * 1e-12 + self.dropout("),),
         {"eval-mode-repeats", "saved-and-loaded"},
     ),
     Fault(
-        "wrong-annotation", RMSNorm, {'-> Float[Tensor, "*any dim"]': '-> Float[Tensor, "*any dim dim"]'},
+        "a wrong annotation", RMSNorm,
+        (('-> Float[Tensor, "*any dim"]', '-> Float[Tensor, "*any dim dim"]'),),
         {"annotations-hold"},
     ),
     Fault(
-        "rotation-by-the-square-of-the-position", Rotary, {"positions.unsqueeze(-1) * frequency": "positions.unsqueeze(-1) ** 2 * frequency"},
+        "a rotation that is not relative", Rotary,
+        (("positions.unsqueeze(-1) * frequency", "positions.unsqueeze(-1) ** 2 * frequency"),),
         {"rotation-is-relative"},
     ),
     Fault(
-        "detached", MLP, {"self.down(self.dropout(self.activation(self.up(x))))": "self.down(self.dropout(self.activation(self.up(x)))) + (self.up.weight.sum() * 0.1).detach()"},
+        "a term without its gradient", MLP,
+        (("return self.dropout(", "return (self.up.weight.sum() / 9).detach() + self.dropout("),),
         {"gradients-are-right"},
     ),
 ]  # fmt: skip
@@ -152,14 +172,14 @@ FAULTS = [
 def planted(fault: Fault) -> type[Registered]:
     """The part's own module, edited and run under another class name."""
     source = inspect.getsource(inspect.getmodule(fault.part))
-    for old, new in fault.edits.items():
+    for old, new in fault.edits:
         assert source.count(old) == 1, f"{fault.part.__name__} holds {old!r} {source.count(old)} times"
         source = source.replace(old, new)
     name = f"Faulty{fault.part.__name__}"
-    module = types.ModuleType(f"planted_{fault.name.replace('-', '_')}")
+    module = types.ModuleType("planted")
     exec(compile(source.replace(fault.part.__name__, name), module.__name__, "exec"), module.__dict__)
     part: type[Registered] = module.__dict__[name]
-    if fault.examples is not None:
+    if fault.examples:
         part.examples = fault.examples
     return part
 
@@ -190,4 +210,4 @@ def test_the_healthy_part_breaks_none(part: type[Registered]) -> None:
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_the_same_source_without_a_fault_breaks_none(part: type[Registered]) -> None:
-    assert not broken(planted(Fault("none", part, {}, set())))
+    assert not broken(planted(Fault("none", part, (), set())))

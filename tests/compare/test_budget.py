@@ -22,23 +22,36 @@ def test_what_the_first_leave_is_shared_by_the_others() -> None:
 
 def test_starts_that_were_slow_are_expected_again() -> None:
     shares = Shares(600, candidates=4, workers=1)
-    before = shares.share(10.0, left=3)
+    before, final = shares.share(10.0, left=3), shares.final
     shares.learn(20.0)
     shares.learn(2.0)
+    more = shares.start - START_SECONDS
     assert shares.start >= 20.0
-    assert shares.share(10.0, left=3) == pytest.approx(before + START_SECONDS - shares.start)
+    assert shares.final == pytest.approx(final + more), "the last pass starts a process too"
+    assert shares.share(10.0, left=3) == pytest.approx(before - more - more / 3)
 
 
 def test_a_late_start_shortens_what_is_granted_rather_than_the_job() -> None:
     shares = Shares(100, candidates=2, workers=1)
     assert shares.granted(30, 20) == 30
-    assert shares.granted(30, 70) == pytest.approx(100 - 70 - shares.final - shares.start)
+    assert shares.granted(30, 65) == pytest.approx(100 - 65 - shares.final - shares.start)
+
+
+def test_slow_starts_take_at_most_half_of_what_is_left() -> None:
+    shares = Shares(180, candidates=5, workers=2)
+    shares.learn(60.0)
+    assert shares.granted(40, 110) == pytest.approx(35)
 
 
 def test_a_worker_is_ended_before_the_job_overruns_by_ten_percent() -> None:
     shares = Shares(100, candidates=2, workers=1)
     granted = shares.granted(30, 55)
     assert granted < shares.limit(granted, 55) <= (1 + OVERRUN) * 100 - shares.final - 55
+
+
+def test_the_last_pass_ends_before_the_job_overruns_by_ten_percent() -> None:
+    shares = Shares(100, candidates=2, workers=1)
+    assert 90 + shares.last_limit(90) < (1 + OVERRUN) * 100
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from house.source import PACKAGE, files, imports, name, room
 
-ROOMS = ("core", "layers", "models", "objectives", "data", "programs", "train", "compress", "adapt", "explain", "runtime",
-         "systems", "compare", "claims", "testing", "cli", "web")  # fmt: skip
+ROOMS = ("core", "layers", "models", "objectives", "data", "programs", "train", "compress", "adapt", "explain",
+         "runtime", "systems", "compare", "claims", "testing", "cli", "web")  # fmt: skip
 """From the ground up; a room may import those before it. ``testing`` may import any that does not call it."""
 
 CORE_MAY_IMPORT = {"torch", "variorum"} | set(sys.stdlib_module_names)

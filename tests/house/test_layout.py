@@ -34,7 +34,9 @@ def test_unpack_is_the_inverse_of_pack(rows: list[list[bool]]) -> None:
     assert torch.equal(pack(unpack(packed, mask), mask)[0], packed)
 
 
-@pytest.mark.parametrize("mask", [torch.ones(2, 3), torch.ones(3, 2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)])
+@pytest.mark.parametrize(
+    "mask", [torch.ones(2, 3), torch.ones(3, 2, dtype=torch.bool), torch.ones(2, dtype=torch.bool)]
+)
 def test_a_mask_that_is_none_is_refused(mask: Tensor) -> None:
     with pytest.raises(VariorumError, match="True = a real token"):
         pack(numbers(2, 3, 4), mask)

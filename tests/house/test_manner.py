@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from house.source import PACKAGE, files, functions, imports, name, room, tree
-
 from variorum.core import Registered, registered
 
 LONGEST_FILE, LONGEST_SYSTEM, LONGEST_FUNCTION = 600, 150, 60
@@ -31,12 +30,21 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    lengths = {f"{name(p)}:{f.lineno} {f.name}": (f.end_lineno or f.lineno) - f.lineno + 1 for p in files() for f in functions(p)}
+    lengths = {
+        f"{name(p)}:{f.lineno} {f.name}": (f.end_lineno or f.lineno) - f.lineno + 1
+        for p in files()
+        for f in functions(p)
+    }
     assert not {where: n for where, n in lengths.items() if n > LONGEST_FUNCTION}
 
 
 def test_nothing_is_read_that_could_run() -> None:
-    found = [f"{name(p)}:{line} imports {i}" for p in files() for line, i in imports(p) if i.split(".")[0] in RUNS_WHAT_IT_READS]
+    found = [
+        f"{name(p)}:{line} imports {i}"
+        for p in files()
+        for line, i in imports(p)
+        if i.split(".")[0] in RUNS_WHAT_IT_READS
+    ]
     for path in files():
         for call in (n for n in ast.walk(tree(path)) if isinstance(n, ast.Call)):
             if ast.unparse(call.func) in READERS_OF_PICKLES or any(k.arg == "allow_pickle" for k in call.keywords):
@@ -48,7 +56,11 @@ def test_nothing_forbidden_is_said() -> None:
     found = []
     for path in files():
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-            found += [f"{name(path)}:{number}: {why}: {line.strip()}" for said, why in NEVER_SAID.items() if re.search(said, line)]
+            found += [
+                f"{name(path)}:{number}: {why}: {line.strip()}"
+                for said, why in NEVER_SAID.items()
+                if re.search(said, line)
+            ]
     assert not found, "\n".join(found)
 
 
@@ -115,7 +127,12 @@ def test_files_of_the_checkout_name_no_machine() -> None:
     root, machine = PACKAGE.parent.parent, "/" + "work/"
     folders = [root / folder for folder in ("tests", "docs", "benchmarks", "tools", ".ci")]
     suffixes = {".py", ".md", ".json", ".toml", ".yml", ".txt", ".sh", ""}
-    texts = [p for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix in suffixes and "__pycache__" not in p.parts]
+    texts = [
+        p
+        for folder in folders
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix in suffixes and "__pycache__" not in p.parts
+    ]
     named = [str(path.relative_to(root)) for path in texts if machine in read(path)]
     assert not named
 

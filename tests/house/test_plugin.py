@@ -1,7 +1,7 @@
 """A part, a system, a task, an objective and a compressor of somebody else's: one file each, and no other line changed.
 
-They are written to a folder that looks like an installed package, and used in a process of its own through the registry,
-the contract suite, the catalogue, training, export and compression.
+They are written to a folder that looks like an installed package, and used in a process of its own through the
+registry, the contract suite, the catalogue, training, export and compression.
 """
 
 import importlib.util
@@ -41,7 +41,8 @@ class RunningMean(Mixer, Streaming):
         return self.out(each_row(lambda rows: rows.cumsum(1) / _counts(rows), layout, x))
 
     def start(self, batch: int) -> State:
-        return State(sum=self.out.weight.new_zeros(batch, self.out.in_features), seen=torch.zeros(batch, dtype=torch.int64))
+        seen = torch.zeros(batch, dtype=torch.int64)
+        return State(sum=self.out.weight.new_zeros(batch, self.out.in_features), seen=seen)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
@@ -167,7 +168,7 @@ class HalfTheBytes(Compressor):
 FILES = {"mixer": MIXER, "system": SYSTEM, "objective": OBJECTIVE, "task": TASK, "compressor": COMPRESSOR}
 NAMES = ("RunningMean", "MissedMass", "Majority", "HalfTheBytes")
 
-USED = '''
+USED = """
 import json, sys
 import torch
 from torch.export import Dim
@@ -181,7 +182,8 @@ broken = {name: str(testing.check(name)) for name in names if not testing.check(
 assert not broken, broken
 
 system = find_entry("running-mean")
-assert system.spec("large").at("blocks[3].mixer") == find("RunningMean").spec() and system.where == "shelf.system:running_mean"
+assert system.spec("large").at("blocks[3].mixer") == find("RunningMean").spec()
+assert system.where == "shelf.system:running_mean"
 assert Spec.from_json(system.fit("text").to_json()) == system.fit("text")
 
 torch.manual_seed(0)
@@ -202,7 +204,7 @@ torch.testing.assert_close(program(other), model(other))
 small = find("HalfTheBytes").spec().build().compress(model)
 agree = (small(other).argmax(-1) == model(other).argmax(-1)).float().mean().item()
 print(json.dumps({"first": losses[0], "last": losses[-1], "score": score, "agree": agree}))
-'''
+"""
 
 
 def written(folder: Path) -> Path:

@@ -92,5 +92,3 @@ def test_a_module_that_cannot_be_imported_is_told_each_time(monkeypatch: pytest.
     for _ in range(2):
         with pytest.raises(ImportError, match="broken"):
             registered()
-
-

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from house.specs import makable, specs, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from house.specs import makable, specs, values
 from variorum.core import Change, Part, Registered, Spec, VariorumError, diff, isolated
 from variorum.core.registry import signature
 from variorum.core.spec import MAX_DEPTH
@@ -31,9 +31,16 @@ MODEL = Stack.spec(dim=32, embed=TokenEmbed.spec(), blocks=[BLOCK] * 3, head=Une
 MANY = settings(max_examples=150)
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["MLP", "Attention"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(max_size=6) | st.sampled_from(["part", "args", "dim", "mixer"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["MLP", "Attention"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=6) | st.sampled_from(["part", "args", "dim", "mixer"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -60,15 +67,16 @@ def test_a_damaged_file_reads_or_raises_our_error(spec: Spec[Any], chance: rando
     text = spec.to_json()
     for _ in range(wounds):
         at, far = sorted(chance.choices(range(len(text) + 1), k=2))
-        text = chance.choice([
-            text[:at] + text[far:], text[:at] + chance.choice('{}[],:"\\0eE-nN\x00é') + text[at:], text[:at] + text[at:far] * 2 + text[far:],
-        ])  # fmt: skip
+        middle = chance.choice(["", text[at:far] * 2, text[at:far] + chance.choice('{}[],:"\\0eE-nN\x00é')])
+        text = text[:at] + middle + text[far:]
     read_or_refused(text)
 
 
 @MANY
 @given(specs(), JSON, st.randoms(use_true_random=False))
-def test_a_tree_with_a_wrong_value_reads_or_raises_our_error(spec: Spec[Any], value: Any, chance: random.Random) -> None:
+def test_a_tree_with_a_wrong_value_reads_or_raises_our_error(
+    spec: Spec[Any], value: Any, chance: random.Random
+) -> None:
     read_or_refused(json.dumps(grafted(spec.to_dict(), value, chance)))
 
 
@@ -175,8 +183,10 @@ def test_what_fits_the_types_is_taken(spec: Spec[Any], data: st.DataObject) -> N
 
 
 def test_enums_lists_and_whole_floats_are_equal_to_what_json_gives() -> None:
-    assert MLP.spec(activation=Activation.RELU) == MLP.spec(activation="relu") == Spec.from_json(
-        '{"part": "MLP", "args": {"activation": "relu"}}'
+    assert (
+        MLP.spec(activation=Activation.RELU)
+        == MLP.spec(activation="relu")
+        == Spec.from_json('{"part": "MLP", "args": {"activation": "relu"}}')
     )
     built = MLP.spec(activation="relu", dropout=0).build(dim=8)
     assert built.dropout.p == 0.0 and built.activation is Activation.RELU.function
@@ -247,7 +257,10 @@ def same_path(shown: str, given: str) -> bool:
 
 def test_a_change_of_all_blocks_is_told_once() -> None:
     changed = MODEL.replace("blocks[*].mixer", Attention.spec(heads=2))
-    assert [str(c) for c in diff(MODEL, changed)] == ["blocks[*].mixer.heads: 4 -> 2", "blocks[*].mixer.pattern: Causal() -> Full()"]
+    assert [str(c) for c in diff(MODEL, changed)] == [
+        "blocks[*].mixer.heads: 4 -> 2",
+        "blocks[*].mixer.pattern: Causal() -> Full()",
+    ]
 
 
 def test_a_change_of_one_block_is_told_where_it_is() -> None:
@@ -270,8 +283,11 @@ def test_update_changes_arguments_where_they_stand() -> None:
     assert changed.at("blocks[2].mixer") == Attention.spec(heads=8, pattern=Causal.spec(), dropout=0.1)
 
 
-@pytest.mark.parametrize("path", ["", ".", "blocks[", "blocks[x]", "blocks[3]", "blocks[-1]", "blocks.mixer", "block", "blocks[0]..mixer",
-                                  "dim.x", "[0]", "blocks[*]", "blocks[0].mixer.heads.x", "é", "blocks[0]mixer"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["", ".", "blocks[", "blocks[x]", "blocks[3]", "blocks[-1]", "blocks.mixer", "block", "blocks[0]..mixer", "é",
+     "dim.x", "[0]", "blocks[*]", "blocks[0].mixer.heads.x", "blocks[0]mixer"],
+)  # fmt: skip
 def test_a_path_that_leads_nowhere_is_our_error(path: str) -> None:
     with pytest.raises(VariorumError):
         MODEL.at(path)

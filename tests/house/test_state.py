@@ -45,16 +45,24 @@ def test_a_cache_that_has_grown_makes_room() -> None:
         assert merged.shape == (3, 4, 2)
         wanted = state(1, theirs).child("inner").tensor("keys")[0]
         assert torch.equal(merged[1, :theirs], wanted) and not merged[1, theirs:].any()
-        assert torch.equal(merged[0, :mine], state(3, mine).child("inner").tensor("keys")[0]) and not merged[0, mine:].any()
+        assert (
+            torch.equal(merged[0, :mine], state(3, mine).child("inner").tensor("keys")[0])
+            and not merged[0, mine:].any()
+        )
 
 
 def test_values_keep_the_type_of_the_state() -> None:
     before = State(sum=torch.zeros(2, 3))
-    assert before.put(torch.tensor([0]), State(sum=torch.ones(1, 3, dtype=torch.float64))).tensor("sum").dtype == torch.float32
+    assert (
+        before.put(torch.tensor([0]), State(sum=torch.ones(1, 3, dtype=torch.float64))).tensor("sum").dtype
+        == torch.float32
+    )
 
 
 def test_bytes_are_those_of_all_tensors() -> None:
     def size(t: Tensor) -> int:
         return t.numel() * t.element_size()
 
-    assert state().nbytes == size(state().tensor("seen")) + size(state().child("inner").tensor("keys")) == 3 * 8 + 12 * 4
+    assert (
+        state().nbytes == size(state().tensor("seen")) + size(state().child("inner").tensor("keys")) == 3 * 8 + 12 * 4
+    )

@@ -18,7 +18,7 @@ from variorum.layers.mixers.kernels import rows
 from variorum.layers.mixers.kernels.delta import delta_chunked, delta_parallel, delta_recurrent, delta_step
 from variorum.layers.mixers.kernels.linear import linear_chunked, linear_parallel, linear_recurrent, linear_step
 from variorum.layers.mixers.kernels.scan import chunk_scan, chunk_scan_naive
-from variorum.layers.mixers.kernels.triangular import unit_lower_solve, unit_lower_solve_naive
+from variorum.layers.mixers.kernels.triangular import unit_lower_inverse
 
 SLUG = "deltanet"
 DELTA = (delta_recurrent, delta_parallel, delta_chunked)
@@ -69,7 +69,10 @@ def naive(op: str) -> SimpleNamespace:
 @pytest.mark.parametrize("n", [1, 7, 33, 100])
 @pytest.mark.parametrize(("forms", "gated"), [(DELTA, True), (LINEAR, False)], ids=["delta", "linear"])
 def test_recurrent_equals_parallel_equals_chunked(forms, gated, n, how):
-    """Outputs, last states and all gradients, from a state that is not zero, whole or in checkpointed segments."""
+    """The delta rule gives the same outputs, states and gradients by tokens, all at once, and by chunks.
+
+    From a state that is not zero, whole or in checkpointed segments; additive linear attention likewise.
+    """
     recurrent, parallel, chunked = forms
     xs = operands(n, gated=gated)
     twin = everything(recurrent, xs)
@@ -106,37 +109,34 @@ def test_second_derivatives_are_those_of_finite_differences(how):
     assert torch.autograd.gradgradcheck(lambda *xs: delta_chunked(*xs, chunk=3), xs)
 
 
-@pytest.mark.parametrize("delta", [True, False], ids=["w", "no w"])
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "no delta"])
 @pytest.mark.parametrize("decay", [(3, 2, 2, 1), (3, 2, 1, 1), (1, 1, 2, 3), None], ids=str)
 def test_chunk_scan_equals_its_naive_twin(delta, decay):
-    """With and without W, with a decay for each key, for each head, shared by all chunks, and without one."""
+    """With and without E and T, with a decay for each key, for each head, shared by all chunks, and without one."""
     torch.manual_seed(0)
-    shapes = {"q": (3, 2, 4, 2), "k": (3, 2, 4, 2), "u": (3, 2, 4, 3), "scores": (3, 2, 4, 4), "state": (2, 2, 3)}
-    shapes |= {"w": (3, 2, 4, 2)} if delta else {}
-    xs = {name: torch.randn(shape, dtype=torch.float64, requires_grad=True) for name, shape in shapes.items()}
-    if decay is not None:
-        xs["decay"] = torch.rand(decay, dtype=torch.float64, requires_grad=True)
-    names = list(xs)
+    shapes = [(3, 2, 4, 2), (3, 2, 4, 2), (3, 2, 4, 3), (3, 2, 4, 4), (2, 2, 3)]
+    shapes += [(3, 2, 4, 2), (3, 2, 4, 4)] * delta + [decay] * (decay is not None)
+    xs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
-    def positional(f):
-        return lambda *values: f(**dict(zip(names, values, strict=True)))
+    def with_options(f):
+        def call(*xs):
+            return f(*xs[:5], delta=xs[5:7] if delta else None, decay=None if decay is None else xs[-1])
 
-    ours = everything(positional(chunk_scan), list(xs.values()))
-    assert gap(ours, everything(positional(chunk_scan_naive), list(xs.values()))) < 1e-9
-    assert torch.autograd.gradcheck(positional(chunk_scan), list(xs.values()))
-    assert torch.autograd.gradgradcheck(positional(chunk_scan), list(xs.values()), fast_mode=True)
+        return call
+
+    assert gap(everything(with_options(chunk_scan), xs), everything(with_options(chunk_scan_naive), xs)) < 1e-9
+    assert torch.autograd.gradcheck(with_options(chunk_scan), xs)
+    assert torch.autograd.gradgradcheck(with_options(chunk_scan), xs, fast_mode=True)
 
 
-def test_unit_lower_solve_reads_only_below_the_diagonal():
+def test_unit_lower_inverse_reads_only_below_the_diagonal():
     torch.manual_seed(0)
-    lower, a, b = (torch.randn(2, 3, 6, w, dtype=torch.float64, requires_grad=True) for w in (6, 4, 5))
-    rate = torch.rand(2, 3, 6, dtype=torch.float64, requires_grad=True)
-    twin = everything(unit_lower_solve_naive, (lower, rate, a, b))
-    assert gap(everything(unit_lower_solve, (lower, rate, a, b)), twin) < 1e-9
+    lower = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+    inverse = torch.linalg.inv(torch.eye(6, dtype=torch.float64) + lower.tril(-1))
     spoilt = torch.where(torch.ones(6, 6).tril(-1).bool(), lower, math.nan)
-    assert gap(unit_lower_solve(spoilt, rate, a, b), twin[:2]) < 1e-9
-    assert torch.autograd.gradcheck(unit_lower_solve, (lower, rate, a, b))
-    assert torch.autograd.gradgradcheck(unit_lower_solve, (lower, rate, a, b), fast_mode=True)
+    assert gap([unit_lower_inverse(spoilt)], [inverse]) < 1e-9
+    assert torch.autograd.gradcheck(unit_lower_inverse, lower)
+    assert torch.autograd.gradgradcheck(unit_lower_inverse, lower, fast_mode=True)
 
 
 def test_equal_keys_do_not_blow_up_the_chunk():
@@ -151,7 +151,10 @@ def test_equal_keys_do_not_blow_up_the_chunk():
 
 @pytest.mark.row(SLUG, 0)
 def test_parity_with_flas_delta_rule():
-    """flash-linear-attention's plain recurrence and its chunkwise form; it scales queries by 1/sqrt(d_k) itself."""
+    """The delta rule equals the recurrence and the chunkwise form of flash-linear-attention.
+
+    Its plain torch references; they scale queries by 1/sqrt(d_k) themselves.
+    """
     theirs = naive("delta_rule")
     xs = [x.detach() for x in operands(96, d_k=16, d_v=8, dtype=torch.float32)]
     flat = [x.transpose(1, 2) for x in xs[:4]]
@@ -260,7 +263,7 @@ def test_training_does_linear_work(how):
 @pytest.mark.slow
 @pytest.mark.row(SLUG, 2)
 def test_time_is_linear_and_far_below_the_recurrence():
-    """Total time grows with an exponent under 1.15 from 512 to 8192 tokens; at 2048 it is a fifth of the recurrence's.
+    """Time is linear in the length (exponent under 1.15, 512 to 8192 tokens), at 2048 a fifth of the recurrence's.
 
     Processor time of one thread, least of many calls, in interleaved rounds of a few in a row: so what else runs on the
     machine, and what ran before in this process, adds little.

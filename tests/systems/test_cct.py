@@ -1,13 +1,14 @@
 """Compact Transformers: ViT-Lite, CVT and CCT, for images and for text."""
 
-import statistics
+from functools import cache
+from statistics import mean
 
 import pytest
 import torch
 from torch import nn
 
 from standins import torchvision_standin
-from variorum.core import Layout, Spec, VariorumError, find_entry
+from variorum.core import Layout, VariorumError, find_entry
 from variorum.data.images import ImageTask
 from variorum.layers.embed.text_conv_tokens import TextConvTokens
 from variorum.layers.pools.mean import MeanPool
@@ -19,7 +20,6 @@ from variorum.train.descent import Descent
 from variorum.train.recipe import Budget, Run
 
 SLUG = "cct"
-SMALL = {"dim": 128, "depth": 2, "heads": 2}
 
 
 def facts(side: int = 32, classes: int = 10, channels: int = 3) -> dict[str, int]:
@@ -122,11 +122,11 @@ def test_equals_vit_pytorch(size, name, positions):
 def test_pooling_without_weights_is_the_mean():
     """With the pooling weight vector 0, sequence pooling is exactly the mean, of equal rows and of packed ones."""
     torch.manual_seed(0)
-    pool, mean = SeqPool.spec().build(dim=16).double(), MeanPool.spec().build(dim=16)
+    pool, average = SeqPool.spec().build(dim=16).double(), MeanPool.spec().build(dim=16)
     nn.init.zeros_(pool.weight.weight)
     for x, layout in ((torch.randn(3, 8, 16), None), (torch.randn(12, 16), Layout.ragged([4, 0, 8]))):
         x = x.double()
-        torch.testing.assert_close(pool(x, layout), mean(x, layout), atol=1e-15, rtol=0)
+        torch.testing.assert_close(pool(x, layout), average(x, layout), atol=1e-15, rtol=0)
 
 
 @pytest.mark.row(SLUG, 2)
@@ -203,3 +203,40 @@ def test_texts_of_uneven_length():
             packed = model(torch.cat(rows), Layout.ragged(lengths))
             alone = torch.cat([model(row[None]) for row in rows])
         torch.testing.assert_close(packed, alone, atol=1e-12, rtol=0)
+
+
+SMALL = {"dim": 128, "depth": 2, "heads": 2}
+RIVALS = {
+    "CCT-2/3x2": (cct(**SMALL, ratio=1, embed=conv(3, 2)), 200),
+    "CVT-2/4": (cct(**SMALL, ratio=3, embed=patches(4)), 300),
+    "ViT-Lite-2/4": (cct(**SMALL, ratio=3, embed=class_patches(4), pool=CLASS), 300),
+}
+"""Systems and steps of training: three steps of the others take the CPU time of two of CCT."""
+
+
+@cache
+def accuracy(name: str, seed: int) -> tuple[float, int]:
+    """Percent of the test split, and parameters, of a system trained on digits of 16 x 16, 1,078 of them."""
+    spec, steps = RIVALS[name]
+    task = ImageTask("digits", size=(16, 16), seed=seed)
+    model = Descent(batch=32, evaluations=3).train(spec, task, Run(Budget(steps=steps), seed=seed))
+    with torch.no_grad():
+        right = torch.cat([task.scores(model(**b.inputs), b.targets) for b in task.held_out("test", 256)])
+    return 100 * right.mean().item(), sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+@pytest.mark.parametrize("rival", ["CVT-2/4", "ViT-Lite-2/4"])
+def test_learns_from_little_data(rival):
+    """On scikit-learn's digits at 16 x 16, CCT-2/3x2 beats CVT-2 and a larger ViT-Lite-2 by 3 points, mean of 3 seeds.
+
+    1,078 training images, the same recipe, about 10 s of CPU time each. Measured over seeds 0 to 4 (each with its own
+    split): CCT 97.8 (96.9 to 98.9), CVT 94.0 (91.4 to 96.1), ViT-Lite 92.6 (90.8 to 95.5), so that CCT is ahead by 3.7
+    points (1.7 to 7.5) and 5.1 (2.2 to 8.1). Digits are easy, and time narrows the gap: with half as many steps again
+    it is 2.8 and 2.2 points over seeds 0 to 3; with 900 steps the others reach 97.6 and 98.0 over seeds 0 to 2.
+    """
+    ours, theirs = ([accuracy(name, seed) for seed in range(3)] for name in ("CCT-2/3x2", rival))
+    assert theirs[0][1] >= ours[0][1]
+    margins = [first - second for (first, _), (second, _) in zip(ours, theirs, strict=True)]
+    assert mean(margins) >= 3 and min(margins) > 0, f"{ours}, {theirs}"

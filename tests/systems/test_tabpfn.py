@@ -5,6 +5,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def drawn(generator, size, known):
 
 @cache
 def threshold_network():
-    """A network fitted to the sixteen hypotheses: 1,000 steps of 32 tables."""
+    """A network fitted to the sixteen hypotheses: 600 steps of 32 tables."""
     with isolated():
 
         class ThresholdPrior(Prior):
@@ -167,7 +168,7 @@ def threshold_network():
 
         descent = PriorFitted().descent.but(batch=32).build()
         spec = tabpfn(dim=64, depth=3, heads=4, hidden=128, features=1, classes=2)
-        return descent.train(spec, ThresholdPrior(), Run(Budget(steps=1000)))
+        return descent.train(spec, ThresholdPrior(), Run(Budget(steps=600)))
 
 
 def divergence(p, q):
@@ -176,9 +177,8 @@ def divergence(p, q):
 
 
 @torch.no_grad()
-def divergences(known):
+def divergences(model, known):
     """Of 512 fresh tables: KL of the network's answers from the exact posterior predictive, and from the true law."""
-    model = threshold_network()
     x, y, which = drawn(torch.Generator().manual_seed(10_000 + known), 512, known)
     label = y.float()
     label[:, known:] = torch.nan
@@ -192,10 +192,17 @@ def divergences(known):
 @pytest.mark.slow
 @pytest.mark.row(SLUG, 2)
 def test_answers_are_the_exact_posterior_predictive():
-    """Fitted to sixteen hypotheses, the network is less than 0.03 nats from the exact posterior predictive."""
-    found = {known: divergences(known) for known in (2, 4, 8, 16, 32)}
-    print(found)
-    assert all(exact < 0.03 for exact, _ in found.values()), found
+    """Within 0.03 nats of the exact posterior predictive of sixteen hypotheses, nearer with 32 known rows than with 2.
+
+    Measured: 0.0047, 0.0041, 0.0033, 0.0035, 0.0036 nats with 2, 4, 8, 16, 32 known rows; from the law that made the
+    table 0.167, 0.111, 0.060, 0.033, 0.019. Only the second must fall at each doubling: the first is the error of the
+    fit, and levels off.
+    """
+    model = threshold_network()
+    found = {known: divergences(model, known) for known in (2, 4, 8, 16, 32)}
+    exact, true = zip(*found.values(), strict=True)
+    assert max(exact) < 0.03 and exact[-1] < exact[0], found
+    assert all(after < before for before, after in pairwise(true)), found
 
 
 # --- the prior against real tables ------------------------------------------------------------------------------------
@@ -209,7 +216,7 @@ def fitted_network():
     return recipe["descent"].build().train(entry.fit("table"), recipe["prior"].build(), Run(Budget(steps=STEPS)))
 
 
-STEPS = 450
+STEPS = 1000
 
 
 def real_tables():
@@ -236,9 +243,13 @@ def knowing(model, x, y, **more):
 
 
 @torch.no_grad()
-def accuracies(name, seed, x, y, asked, truth):
+def accuracies(model, seed, x, y, asked, truth):
     """Of the network, a random forest, and logistic regression that is told ten rows a class."""
-    ours = knowing(fitted_network(), x, y)(torch.from_numpy(asked).float()).argmax(dim=-1).numpy()
+    ours = (
+        knowing(model, x, y, members=find_entry(SLUG).recipe["members"])(torch.from_numpy(asked).float())
+        .argmax(dim=-1)
+        .numpy()
+    )
     rng = np.random.default_rng(seed)
     few = np.concatenate([rng.permutation(np.flatnonzero(y == c))[:10] for c in np.unique(y)])
     forest = RandomForestClassifier(random_state=seed).fit(x, y)
@@ -250,11 +261,10 @@ def accuracies(name, seed, x, y, asked, truth):
 @pytest.mark.row(SLUG, 3)
 def test_real_tables_against_a_forest_and_logistic_regression():
     """Fitted to the prior alone: within 5 points of a random forest, above logistic regression on 10 rows a class."""
-    found = {}
-    for table in real_tables():
-        found.setdefault(table[0], []).append(accuracies(*table))
+    model, found = fitted_network(), {}
+    for name, *table in real_tables():
+        found.setdefault(name, []).append(accuracies(model, *table))
     means = {name: np.mean(of, axis=0) for name, of in found.items()}
-    print(means)
     ours, forest, line = np.mean(list(means.values()), axis=0)
     assert ours > forest - 0.05 and ours > line, means
 
@@ -263,7 +273,8 @@ def test_real_tables_against_a_forest_and_logistic_regression():
 def test_a_hundred_rows_in_a_second():
     """The laptop-size network answers 100 rows, 300 known, in less than a second."""
     model = find_entry(SLUG).fit("table").build()
-    shown = knowing(model, np.random.default_rng(0).normal(size=(300, 10)), np.arange(300) % 3)
+    x, y = np.random.default_rng(0).normal(size=(300, 10)), np.arange(300) % 3
+    shown = knowing(model, x, y, members=find_entry(SLUG).recipe["members"])
     asked = torch.randn(100, 10)
     with torch.no_grad():
         shown(asked)
@@ -294,11 +305,13 @@ def test_a_priors_batch_is_told_by_seed_and_step(prior):
     assert same(a.inputs["inputs"], b.inputs["inputs"]) and torch.equal(a.targets, b.targets)
     assert not same(a.inputs["inputs"], first.batch(6, 3, 1).inputs["inputs"])
     assert not same(a.inputs["inputs"], first.batch(5, 3, 2).inputs["inputs"])
-    kept = [*first.held_out("valid", 3), *first.held_out("test", 3)]
-    again = [*second.held_out("valid", 3), *second.held_out("test", 3)]
-    assert all(same(a.inputs["inputs"], b.inputs["inputs"]) for a, b in zip(kept, again, strict=True))
-    assert not any(same(a.inputs["inputs"], k.inputs["inputs"]) for k in kept)
-    assert len(kept) == 16
+    for split in ("valid", "test"):
+        whole = list(first.held_out(split, 64))
+        pieces = [batch.inputs["inputs"] for batch in second.held_out(split, 16)]
+        assert len(whole) == 8 and len(pieces) == 32
+        for i, kept in enumerate(whole):
+            assert same(kept.inputs["inputs"], torch.cat(pieces[4 * i : 4 * i + 4]))
+            assert not same(kept.inputs["inputs"][:3], a.inputs["inputs"])
 
 
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda spec: spec.part)
@@ -319,17 +332,17 @@ def test_a_priors_tables_are_sound(prior):
     assert columns_seen == set(range(1, 7)) and classes_seen >= {2, 3, 4, 5}
 
 
-@pytest.mark.parametrize("prior", PRIORS[:2], ids=lambda spec: spec.part)
+@pytest.mark.parametrize("prior", [ScmPrior, BnnPrior])
 def test_a_priors_labels_follow_from_its_columns(prior):
     """A forest of the known rows beats the commonest class of the asked ones: there is something to learn."""
-    made, forest, common = prior.build(), [], []
-    for step in range(12):
+    made, gain = prior(rows=128, features=6, most_classes=3), []
+    for step in range(24):
         batch = made.batch(step, 1, 0)
         x, y = batch.inputs["inputs"][0, :, :-1].numpy(), batch.inputs["inputs"][0, :, -1].numpy()
         known, truth = ~np.isnan(y), batch.targets[0].numpy()[np.isnan(y)]
-        forest.append(RandomForestClassifier(20, random_state=0).fit(x[known], y[known]).score(x[~known], truth))
-        common.append(np.bincount(truth).max() / len(truth))
-    assert np.mean(forest) > np.mean(common) + 0.1
+        forest = RandomForestClassifier(20, random_state=0).fit(x[known], y[known]).score(x[~known], truth)
+        gain.append(forest - np.bincount(truth).max() / len(truth))
+    assert np.mean(gain) > 0.05, gain
 
 
 def test_classes_are_intervals_and_as_many_as_asked_at_most():

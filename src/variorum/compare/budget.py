@@ -10,10 +10,8 @@ START_SECONDS = 6.0
 """What starting a worker and loading the data is thought to take before the first one has shown it."""
 CAUTION = 1.25
 """Once starts have been seen, a later one is thought to take this many times the longest of them."""
-FINAL_SECONDS = 4.0
-"""What the last pass over all finished candidates takes to start ..."""
 FINAL_SECONDS_EACH = 1.5
-"""... and for each of them."""
+"""What the last pass takes for each candidate, besides starting."""
 TOLERANCE, OVERRUN = 0.06, 0.1
 """Parts of the whole job by which a worker may overrun its share, and the job its budget, before they are ended."""
 
@@ -26,14 +24,18 @@ class Shares:
     """
 
     def __init__(self, total: float, *, candidates: int, workers: int) -> None:
-        self.total, self.workers = total, workers
-        self.final = FINAL_SECONDS + FINAL_SECONDS_EACH * candidates
+        self.total, self.candidates, self.workers = total, candidates, workers
         self._starts: list[float] = []
 
     @property
     def start(self) -> float:
         """Seconds that a worker is expected to take besides training and scoring."""
         return CAUTION * max(self._starts) if self._starts else START_SECONDS
+
+    @property
+    def final(self) -> float:
+        """Seconds that are kept for the last pass over all candidates, which starts a process too."""
+        return self.start + FINAL_SECONDS_EACH * self.candidates
 
     def learn(self, seconds: float) -> None:
         """A worker took this long besides training and scoring."""
@@ -44,13 +46,22 @@ class Shares:
         return (self.total - elapsed - self.final) / ceil(left / self.workers) - self.start
 
     def granted(self, share: float, elapsed: float) -> float:
-        """The share, or what is left of the job where starting took longer than expected."""
-        return min(share, self.total - elapsed - self.final - self.start)
+        """The share, or what is left of the job where starting took longer than expected.
+
+        At most half of what is left is kept for starting and for the last pass: a guess at them, however cautious, must
+        not leave a candidate without any time.
+        """
+        left = self.total - elapsed
+        return min(share, left - min(self.final + self.start, left / 2))
 
     def limit(self, granted: float, elapsed: float) -> float:
         """Seconds after which a worker that was granted ``granted`` is ended."""
         patient = max(granted, LEAST_SECONDS) + 2 * self.start + TOLERANCE * self.total
         return max(granted, min(patient, (1 + OVERRUN) * self.total - self.final - elapsed))
+
+    def last_limit(self, elapsed: float) -> float:
+        """Seconds after which the last pass is ended; one second is kept for writing the report."""
+        return (1 + OVERRUN) * self.total - elapsed - 1.0
 
     def check(self, *, left: int) -> None:
         """Raise :class:`VariorumError` if no candidate would get enough seconds to learn anything."""

@@ -156,7 +156,7 @@ class _Study:
         bundles = {result.name: str(record.folder(result.name) / worker.BUNDLE) for result in finished}
         asked = {"job": record.job.to_dict(), "bundles": bundles, "seconds": seconds}
         atomic.write(record.out / latency.ASKED, json.dumps(asked) + "\n")
-        limit = self.shares.final + 0.03 * record.job.seconds + max(0.0, record.job.seconds - self.elapsed)
+        limit = self.shares.last_limit(self.elapsed)
         code, end = process.run("variorum.compare.latency", record.out, log=record.out / LOG, seconds=limit,
                                 told=lambda event: None, stop=self.stop)  # fmt: skip
         if code != 0:

@@ -102,8 +102,8 @@ def entry(
         other = _entries.get(slug)
         new = Entry(slug, function, sizes or {}, fits or {}, recipe)
         if other is not None and other.where != new.where:
-            raise VariorumError(f"entry {slug!r}", expected="a slug not bound yet", found=f"{other.where} and {new.where}",
-                                do="Rename one of them.")  # fmt: skip
+            raise VariorumError(f"entry {slug!r}", expected="a slug not bound yet",
+                                found=f"{other.where} and {new.where}", do="Rename one of them.")  # fmt: skip
         _entries[slug] = new
         return function
 
@@ -121,10 +121,11 @@ def find_entry(slug: str) -> Entry:
     known = entries()
     if slug in known:
         return known[slug]
-    planned = slug in rows()
-    raise VariorumError(f"system {slug!r}", expected="a system that is bound to code",
-                        found="a row that is still planned" if planned else "an unknown name",
-                        do="See `variorum list --state works`." if planned else nearest(slug, {*known, *rows()}))  # fmt: skip
+    if slug in rows():
+        raise VariorumError(f"system {slug!r}", expected="a system that is bound to code",
+                            found="a row that is still planned", do="See `variorum list --state works`.")  # fmt: skip
+    raise VariorumError(f"system {slug!r}", expected="a system that is bound to code", found="an unknown name",
+                        do=nearest(slug, {*known, *rows()}))  # fmt: skip
 
 
 @cache
@@ -132,5 +133,7 @@ def rows() -> dict[str, Row]:
     """All rows of the edition by slug."""
     package = files("variorum.core") / "edition"
     checked = json.loads((package / "checked.json").read_text("utf-8"))
-    found = json.loads((package / "rows.json").read_text("utf-8"))
-    return {r["slug"]: Row(**{**r, "parts": tuple(r["parts"])}, checks=tuple(checked.get(r["slug"], ()))) for r in found}
+    found = {row["slug"]: row for row in json.loads((package / "rows.json").read_text("utf-8"))}
+    for row in found.values():
+        row["parts"] = tuple(row["parts"])
+    return {slug: Row(**row, checks=tuple(checked.get(slug, ()))) for slug, row in found.items()}

@@ -1,4 +1,4 @@
-"""Layout: how the tokens of a batch lie. Two forms: equal rows ``(batch, n, dim)``, or packed rows ``(tokens, dim)``."""
+"""Layout: how tokens lie, in one of two forms: equal rows (batch, n, dim), or packed ones (tokens, dim)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -193,8 +193,8 @@ def pool_rows(fn: Callable[..., Tensor], layout: Layout | None, *tensors: Tensor
 def reform_rows(fn: Callable[..., Tensor], layout: Layout | None, *tensors: Tensor) -> tuple[Tensor, Layout | None]:
     """Apply ``fn``, from ``(batch, n, ...)`` to ``(batch, m, ...)`` with m by n alone, to rows of any layout.
 
-    The new tokens, and how they lie: packed rows have new lengths, an empty one stays empty; grid, coordinates, segments
-    and starts, which were those of the old tokens, are gone.
+    The new tokens, and how they lie: packed rows have new lengths, an empty one stays empty; grid, coordinates,
+    segments and starts, which were those of the old tokens, are gone.
     """
     if layout is None or layout.offsets is None:
         return fn(*tensors), None

@@ -25,7 +25,7 @@ _discovery = threading.RLock()
 _discovered = False
 
 
-class Registered(ABC):
+class Registered(ABC):  # noqa: B024 - its kinds have the abstract methods
     """A class that can be named in a :class:`~variorum.core.spec.Spec`.
 
     A subclass is *abstract* (``class Mixer(Part, abstract=True)``: a kind, not registered) or *final* (registered under

@@ -97,8 +97,8 @@ class Spec(Generic[T_co]):
 
     # -- building --------------------------------------------------------------------------------------------------
     def build(self, **offered: Any) -> T_co:
-        """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for, and None (not
-        known), is ignored.
+        """Construct the part. ``offered`` fills this spec's own open parameters; what it does not ask for, and None
+        (not known), is ignored.
         """
         owner, args, spec = self.cls, dict(self.args), self
         left = []
@@ -161,7 +161,7 @@ class Change:
 
 
 def diff(a: Spec[Any], b: Spec[Any]) -> list[Change]:
-    """What must be changed in ``a`` to get ``b``; a change made alike in all elements is told once, as ``blocks[*]``."""
+    """What must be changed in ``a`` to get ``b``; a change alike in all elements is told once, as ``blocks[*]``."""
     return _diff(a, b, "")
 
 
@@ -198,8 +198,9 @@ def _checked(owner: type[Registered], name: str, value: Any) -> Any:
                             found=f"unknown argument {name!r}", do=nearest(name, tests))  # fmt: skip
     frozen = freeze(value)
     if not tests[name](frozen):
-        raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=says(signature(owner)[name].annotation),
-                            found=says_value(frozen), do="Pass a value of the expected type.")  # fmt: skip
+        wanted = says(signature(owner)[name].annotation)
+        raise VariorumError(f"{owner.__name__}.spec argument {name!r}", expected=wanted, found=says_value(frozen),
+                            do="Pass a value of the expected type.")  # fmt: skip
     return frozen
 
 
@@ -334,8 +335,9 @@ def _read(node: Any, depth: int, counter: Iterator[int]) -> Any:
                             do="This is no spec that Variorum wrote.")  # fmt: skip
     if isinstance(node, dict):
         if set(node) != {"part", "args"} or not isinstance(node["part"], str) or not isinstance(node["args"], dict):
+            keys = sorted(map(str, node))[:8]
             raise VariorumError("spec", expected='objects of the form {"part": name, "args": {...}}',
-                                found=f"keys {sorted(map(str, node))[:8]}", do="Write it with Spec.to_json.")  # fmt: skip
+                                found=f"keys {keys}", do="Write it with Spec.to_json.")  # fmt: skip
         return Spec.of(find(node["part"]), {k: _read(v, depth + 1, counter) for k, v in node["args"].items()})
     if isinstance(node, list | tuple):
         return tuple(_read(v, depth + 1, counter) for v in node)

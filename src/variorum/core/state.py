@@ -1,4 +1,4 @@
-"""State: what a streaming part remembers between calls; named tensors with the batch in front, nested as the model is."""
+"""State: what a streaming part remembers between calls: named tensors, the batch in front, nested as the model is."""
 
 from collections.abc import Callable
 from typing import Self, cast

@@ -1,12 +1,15 @@
 """A fitted network with the rows it answers from: a classifier that was never trained on them."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from variorum.core import Skeleton, Spec, Tower, Traits, VariorumError
+from variorum.core import Input, Skeleton, Spec, Tower, Traits, VariorumError
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.labelled_rows import LabelledRows
 from variorum.layers.heads.token_mlp import TokenMLP
@@ -23,11 +26,13 @@ _TINY = Stack.spec(
 class InContext(Skeleton):
     """log p(class | x) = log mean over members of softmax(network([known rows; x])).
 
-    Hollmann et al. 2022, arXiv:2207.01848. (batch, columns) -> (batch, classes). Each member sees the columns rotated, the
-    class names rotated, and, every other one, columns drawn towards a normal distribution by a Yeo-Johnson power (2000, Biometrika 87). Columns are scaled by
-    the known rows' mean and deviation; a missing number is the mean. ``know`` gives the rows.
+    Hollmann et al. 2022, arXiv:2207.01848. (batch, columns) -> (batch, classes). Each member sees the columns rotated,
+    the class names rotated, and, every other one, columns drawn towards a normal distribution by a Yeo-Johnson power
+    (2000, Biometrika 87). Columns are scaled by the known rows' mean and deviation; a missing number is the mean.
+    ``know`` gives the rows.
     """
 
+    inputs: ClassVar[Mapping[str, Input]] = MappingProxyType({"inputs": Input("", None, reads="table")})
     traits: Traits = Traits(equivariant=False, exports=False)
     examples = ({"rows": 6, "members": 2, "outputs": 4, "model": _TINY},)
 

@@ -1,8 +1,8 @@
 """TabPFN: a Transformer that solves small tabular classification problems. Hollmann et al. 2022, arXiv:2207.01848.
 
-What differs from the plain encoder: a token is a whole row of the table, with its label if that is known; rows attend to
-labelled rows only; nothing is trained on the user's table. The network is fitted once to data sets drawn from a prior
-of random causal models and random networks, and answers from the labelled rows it is given.
+What differs from the plain encoder: a token is a whole row of the table, with its label if that is known; rows
+attend to labelled rows only; nothing is trained on the user's table. The network is fitted once to data sets drawn
+from a prior of random causal models and random networks, and answers from the labelled rows it is given.
 """
 
 from variorum.core import Spec, entry
@@ -19,14 +19,14 @@ from variorum.models.blocks.block import Block
 from variorum.models.stack import Stack
 from variorum.train.prior_fitted import PriorFitted
 
-PRIOR = MixedPrior.spec(first=ScmPrior.spec(features=32), second=BnnPrior.spec(features=32))
-"""The prior at laptop scale: up to 32 columns and 128 rows (published: 100 and 1,024)."""
+PRIOR = MixedPrior.spec(first=ScmPrior.spec(rows=96, features=32), second=BnnPrior.spec(rows=96, features=32))
+"""The prior at laptop scale: up to 32 columns and 96 rows (published: 100 and 1,024)."""
 
 
 @entry(
     "tabpfn",
     sizes={"tabpfn": {"dim": 512, "depth": 12, "heads": 4, "hidden": 1024, "features": 100}},
-    fits={"table": {"dim": 96, "depth": 4, "heads": 4, "hidden": 192, "features": 100}},
+    fits={"table": {"dim": 64, "depth": 3, "heads": 4, "hidden": 128, "features": 32}},
     recipe=PriorFitted.spec(prior=PRIOR),
 )
 def tabpfn(*, dim: int, depth: int, heads: int, hidden: int, features: int = 100, classes: int = 10) -> Spec[Stack]:
@@ -35,4 +35,5 @@ def tabpfn(*, dim: int, depth: int, heads: int, hidden: int, features: int = 100
         mixer=LabelledAttention.spec(heads=heads), channels=MLP.spec(hidden=hidden), residual=PostNorm.spec()
     )
     head = TokenMLP.spec(outputs=classes, hidden=hidden)
-    return Stack.spec(dim=dim, embed=LabelledRows.spec(features=features), blocks=[block] * depth, norm=NoNorm.spec(), head=head)
+    embed = LabelledRows.spec(features=features)
+    return Stack.spec(dim=dim, embed=embed, blocks=[block] * depth, norm=NoNorm.spec(), head=head)

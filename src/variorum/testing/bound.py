@@ -22,7 +22,7 @@ class Bound(nn.Module):
         """One tensor for each stream, in their order, then the coordinates if the part needs them."""
         arguments: dict[str, Any] = {}
         coords = inputs[-1] if len(inputs) > len(self.streams) else None
-        for (name, stream), x in zip(self.streams.items(), inputs, strict=False):
+        for stream, x in zip(self.streams.values(), inputs, strict=False):
             placed = stream.along and (coords is not None or self.grid is not None)
             arguments.update(stream.given(x, Layout(grid=self.grid, coords=coords) if placed else None))
         return tuple(tensors(self.part(**arguments)))

@@ -13,6 +13,8 @@ from variorum.testing.example import Example, expand
 from variorum.testing.facts import named
 from variorum.testing.ledger import Known, ledger
 
+LONGEST = 1000
+"""Characters of a message that a report keeps; exporters say much more."""
 BUILDS = "builds"
 """The name of the check that comes before all others: the example can be built."""
 
@@ -175,5 +177,5 @@ def _settle(part: str, results: list[Result]) -> Iterator[Result]:
 
 def _says(error: Exception) -> str:
     """An exception in words: the message of an assertion or of our own error, else its type too."""
-    text = str(error).strip() or type(error).__name__
+    text = str(error).strip()[:LONGEST] or type(error).__name__
     return text if isinstance(error, AssertionError | VariorumError) else f"{type(error).__name__}: {text}"

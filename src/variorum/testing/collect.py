@@ -12,7 +12,9 @@ def applicable(part: "type[Registered] | Spec[Any] | str", *, slow: bool = False
     names = [BUILDS]
     for _, examples in built(part):
         for example in [] if isinstance(examples, Exception) else examples:
-            names += [c.name for c in CHECKS.values() if (slow or not c.slow) and c.name not in names and not c.unmet(example)]
+            names += [
+                c.name for c in CHECKS.values() if (slow or not c.slow) and c.name not in names and not c.unmet(example)
+            ]
     return names
 
 
@@ -28,7 +30,12 @@ def parametrize(*parts: "type[Registered] | Spec[Any] | str") -> Any:
 
     chosen: Iterable[Any] = parts or registered().values()
     cases = [
-        pytest.param(part, name, id=f"{_name(part)}-{name}", marks=[pytest.mark.slow] if name in CHECKS and CHECKS[name].slow else [])
+        pytest.param(
+            part,
+            name,
+            id=f"{_name(part)}-{name}",
+            marks=[pytest.mark.slow] if name in CHECKS and CHECKS[name].slow else [],
+        )
         for part in chosen
         for name in applicable(part, slow=True)
     ]
@@ -36,7 +43,7 @@ def parametrize(*parts: "type[Registered] | Spec[Any] | str") -> Any:
 
 
 def hold(part: "type[Registered] | Spec[Any] | str", name: str) -> Report:
-    """Make one check of all examples of a part; raises AssertionError unless its promise is kept or known to be broken."""
+    """Make one check of all examples of a part; raises AssertionError unless the promise is kept, or known broken."""
     report = check(part, slow=True, only=[name])
     told = [f"{r.check}, example {r.example}: {r.message}" for r in report.failures]
     assert report.ok, "\n".join([report.part, *told])

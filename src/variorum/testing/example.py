@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from variorum.core import Layout, Part, Registered, Spec, Traits, VariorumError
-from variorum.testing.drivers import Driver, Stream, driver_of
+from variorum.testing.drivers import Answers, Driver, Stream, driver_of
 from variorum.testing.facts import complete
 
 Row = dict[str, Tensor]
@@ -59,6 +59,19 @@ class Example:
         return {} if self.driver is None else self.driver.streams(self)
 
     @property
+    def answers(self) -> Answers:
+        """What the answers are like."""
+        return Answers.ANY if self.driver is None else self.driver.answers
+
+    @property
+    def lead(self) -> str:
+        """The stream that the answers belong to, of a part that is given tokens."""
+        if self.main is None:
+            raise VariorumError(self.spec.part, expected="a part that is given rows of tokens",
+                                found="one that is not", do="Ask `main` first.")  # fmt: skip
+        return self.main
+
+    @property
     def main(self) -> str | None:
         """The stream that the answers belong to; None if the part is not given tokens."""
         return next((name for name, stream in self.streams.items() if stream.along), None)
@@ -90,7 +103,7 @@ class Example:
         return tuple(-(-s // traits.multiple) * traits.multiple for s in sides)
 
     def rows(self, *sizes: Size, seed: int = 1, longest: int = BESIDE) -> list[Row]:
-        """Random rows of these sizes, in float64; the rows beside them, of up to ``longest``, are as uneven as they are."""
+        """Random rows of these sizes, in float64; those beside them, of up to ``longest``, are uneven if they are."""
         generator = Generator().manual_seed(seed)
         even, rows = len(set(sizes)) == 1, []
         for index, size in enumerate(sizes):
@@ -177,6 +190,11 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def piece(start: int, stop: int | None) -> Form:
+    """Takes the elements from ``start`` up to, but not, ``stop``."""
+    return lambda x: x[start:stop]
 
 
 def tensors(out: Any) -> list[Tensor]:

@@ -40,7 +40,7 @@ def find_raw(reads: str) -> Raw:
     """The kind of raw input of this name; an unknown one raises VariorumError."""
     if reads not in _RAW:
         raise VariorumError(f"raw input {reads!r}", expected="a kind of input that the suite can draw", found="none",
-                            do=f"Register one with @variorum.testing.raw({reads!r}, ...). {nearest(reads, _RAW)}")  # fmt: skip
+                            do=f"Register it with @variorum.testing.raw(...). {nearest(reads, _RAW)}")  # fmt: skip
     return _RAW[reads]
 
 

@@ -23,7 +23,8 @@ class PriorFitted(Recipe):
 
     Müller et al. 2021, arXiv:2112.10510; Hollmann et al. 2022, arXiv:2207.01848. The prior stays as wide as it is: the
     network does not know the table. most_rows: known rows kept; of a longer table the same share of each class is
-    drawn. Raises VariorumError for a table that asks for a number, and for more columns or classes than the network takes.
+    drawn. Raises VariorumError for a table that asks for a number, and for more columns or classes than the network
+    takes.
     """
 
     def __init__(
@@ -31,8 +32,8 @@ class PriorFitted(Recipe):
         *,
         prior: Spec[Prior] = MixedPrior.spec(),
         descent: Spec[Descent] = Descent.spec(
-            batch=16, evaluations=0, keep=Keep.LAST, optimizer=AdamW.spec(lr=1e-3, weight_decay=0.0)),
-        members: int = 4,
+            batch=16, evaluations=0, keep=Keep.LAST, optimizer=AdamW.spec(lr=2e-3, weight_decay=0.0)),
+        members: int = 16,
         most_rows: int = 1024,
     ) -> None:  # fmt: skip
         self.prior, self.descent, self.members, self.most_rows = prior, descent, members, most_rows

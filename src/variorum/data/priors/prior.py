@@ -21,8 +21,8 @@ class Prior(Task, abstract=True):
     """Each batch is ``size`` data sets of as many rows; the first of them are labelled, the others are asked for.
 
     Müller et al. 2021, arXiv:2112.10510: the cross-entropy of asked rows, averaged over data sets, is the expected
-    negative log-likelihood of the posterior predictive distribution. inputs (size, n, columns + 1), the label last and NaN where
-    it is asked for; targets (size, n), NO_TARGET where the label is known. Made, not found.
+    negative log-likelihood of the posterior predictive distribution. inputs (size, n, columns + 1), the label last and
+    NaN where it is asked for; targets (size, n), NO_TARGET where the label is known. Made, not found.
     """
 
     reads = "labelled rows"

@@ -15,16 +15,25 @@ class ScmPrior(Prior):
     """
 
     def __init__(
-        self, *, rows: int = 128, features: int = 20, most_classes: int = 10, depth: int = 4, width: int = 32
+        self,
+        *,
+        rows: int = 128,
+        features: int = 20,
+        most_classes: int = 10,
+        depth: int = 4,
+        width: int = 32,
+        causes: int = 12,
     ) -> None:
-        self.rows, self.features, self.most_classes, self.depth, self.width = rows, features, most_classes, depth, width
+        self.rows, self.features, self.most_classes, self.depth, self.width, self.causes = (
+            rows, features, most_classes, depth, width, causes)  # fmt: skip
 
     def draw(self, generator: Generator, size: int) -> tuple[Tensor, Tensor, int]:
         columns = int(skewed(generator, 1, self.features, 1))
-        causes = torch.randn(size, self.rows, integer(generator, 1, self.width), generator=generator)
+        # Few causes: columns that share them tell of the label, as those of real tables do.
+        causes = torch.randn(size, self.rows, int(skewed(generator, 1, self.causes, 1)), generator=generator)
         layers = nodes(
             causes, depth=integer(generator, 2, self.depth), width=max(self.width, columns + 1),
-            drop=uniform(generator, 0, 0.7), noise=uniform(generator, 0, 0.3), generator=generator,
+            drop=uniform(generator, 0, 0.7), noise=0.3 * 10 ** -uniform(generator, 0, 2), generator=generator,
         )  # fmt: skip
         every = torch.cat(layers, dim=-1)
         read = torch.rand(size, every.shape[-1], generator=generator).argsort(dim=1)[:, : columns + 1]

@@ -14,8 +14,8 @@ LABELLED, ASKED = 0, 1
 class LabelledRows(Embed):
     """t_i = W_x (features / d) [x_i, 0] + b_x, plus w_y y_i + b_y where the label is known.
 
-    Hollmann et al. 2022, arXiv:2207.01848. (*tokens, d + 1) with d <= ``features`` columns and the label last, NaN where
-    it is asked for -> (*tokens, dim), ``layout.segments`` LABELLED or ASKED. More columns raise VariorumError.
+    Hollmann et al. 2022, arXiv:2207.01848. (*tokens, d + 1) with d <= ``features`` columns and the label last, NaN
+    where it is asked for -> (*tokens, dim), ``layout.segments`` LABELLED or ASKED. More columns raise VariorumError.
     """
 
     reads = "labelled rows"
@@ -27,7 +27,7 @@ class LabelledRows(Embed):
         self.features = features
         self.row = nn.Linear(features, dim)
         self.label = nn.Linear(1, dim)
-        with torch.no_grad():  # drawn as usual it drowns in the rescaled columns, and fitting takes many times longer
+        with torch.no_grad():  # drawn as usual it is faint beside the rescaled columns, and fitting is slower
             self.label.weight.mul_(3)
 
     def forward(

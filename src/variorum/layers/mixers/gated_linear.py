@@ -18,7 +18,7 @@ class GatedLinear(Mixer, Streaming):
 
     a_t = sigmoid(x W_1 W_2 + b)^(1/16), W_1 W_2 of rank ``rank``. Yang et al. 2023, arXiv:2312.06635, run in chunks of
     ``chunk`` tokens. keys: width of all keys together, dim / 2 unless given, as in the paper. conv: width of a short
-    convolution before q, k and v, as in the linear mixers that came after it (1: none).
+    convolution, followed by SiLU, that makes q, k and v, as in the linear mixers that came after it (1: neither).
     The state is (keys / heads, dim / heads) for each head, whatever n.
     """
 
@@ -66,6 +66,7 @@ class GatedLinear(Mixer, Streaming):
 
     def _project(self, x: Tensor, mixed: Tensor) -> tuple[Tensor, ...]:
         """q, k, v of the convolved projections and the log of a, (*tokens, heads, width of a head) each."""
+        mixed = F.silu(mixed) if self.conv.width > 1 else mixed
         widths = (self.keys, self.keys, self.out.in_features)
         decay = F.logsigmoid(self.forget(x)) / _TEMPERATURE
         return tuple(t.unflatten(-1, (self.heads, -1)) for t in (*mixed.split(widths, dim=-1), decay))

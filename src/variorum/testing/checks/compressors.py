@@ -46,7 +46,9 @@ def compressing_leaves_the_model(example: Example) -> None:
             parameter.zero_()
         assert torch.equal(model(ids), answers), "changing the new model changes the answers of the old one"
     after = model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[n], after[n]) for n in before), "the model is another"
+    assert before.keys() == after.keys() and all(torch.equal(before[n], after[n]) for n in before), (
+        "the model is another"
+    )
 
 
 def _model() -> tuple[Part, torch.Tensor]:

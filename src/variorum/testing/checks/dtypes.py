@@ -10,7 +10,7 @@ from variorum.testing.needs import CALLED, MODULE
 
 @promise(MODULE, CALLED)
 def dtype_is_kept(example: Example) -> None:
-    """In float32, bfloat16 and float64 the answers have the type of the inputs, or of the parameters, and are finite."""
+    """In float32, bfloat16 and float64 the answers have the type of parameters and inputs, and are finite."""
     size = example.size(7)
     rows = example.rows(size, size)
     for dtype in (torch.float32, torch.bfloat16, torch.float64):

@@ -22,8 +22,10 @@ ROUNDING = 1e-4
 SHAPES = ((6, 13, 9), (5, 19, 10), (1, 7, 15))
 """Batch, row length, and length of the rows beside: what is exported, and what it is run with after. The first differ
 from the widths of parts, for torch takes equal sizes for one size."""
-ONNX = Need("onnx, onnxscript or onnxruntime is not installed: see the extra `export`",
-            lambda e: all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")))  # fmt: skip
+ONNX = Need(
+    "onnx, onnxscript or onnxruntime is not installed: see the extra `export`",
+    lambda e: all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
+)
 
 
 @promise(MODULE, CALLED, EXPORTS, slow=True)
@@ -83,7 +85,7 @@ def _quiet() -> Iterator[None]:
     """Without gradients, and without what exporters say of packages that they could use if they were there."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(logging.ERROR)  # a fault is raised, and told by the report
         try:
             yield
         finally:

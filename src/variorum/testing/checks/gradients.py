@@ -49,7 +49,7 @@ def gradients_are_right(example: Example) -> None:
         agree(run, values)
 
 
-def agree(run: Callable[..., object], values: Sequence[Tensor]) -> None:
+def agree(run: Callable[..., Tensor | Sequence[Tensor]], values: Sequence[Tensor]) -> None:
     """Raise AssertionError if the gradients of ``run`` differ from finite differences, along one random direction."""
     try:
         torch.autograd.gradcheck(run, values, fast_mode=True)
@@ -61,5 +61,5 @@ def _weighed(outs: list[Tensor], auxiliary: list[Tensor]) -> Tensor:
     """One number that every answer counts in, with random weights, so that none cancels another."""
     generator = torch.Generator().manual_seed(3)
     weights = [torch.randn(out.shape, generator=generator, dtype=out.dtype) for out in outs]
-    total = sum((out * weight).sum() for out, weight in zip(outs, weights, strict=True))
-    return total + sum(told.sum() for told in auxiliary)
+    terms = [(out * weight).sum() for out, weight in zip(outs, weights, strict=True)]
+    return torch.stack(terms + [told.sum() for told in auxiliary]).sum()

@@ -20,7 +20,7 @@ BOUNDS = {
     Growth.SUBQUADRATIC: (1.2, 1.65),
     Growth.QUADRATIC: (1.7, 2.1),
 }
-"""Least and greatest exponent that is taken for each declared growth. At the lengths measured n log n is about n^1.2."""
+"""Least and greatest exponent taken for each declared growth. At the lengths measured n log n is about n^1.2."""
 
 GROWING = Need("its growth is that of the parts it holds", lambda e: issubclass(e.cls, TokenPart))
 FREE = Need("its rows have one length only", lambda e: not e.traits.length or e.long(64).traits.length == 64)
@@ -58,5 +58,3 @@ def _measured(example: Example, n: int, *, memory: bool) -> int:
     part, given = long.build(torch.float32), long.given(long.rows(size, longest=n), size, torch.float32)
     with torch.no_grad():
         return peak_bytes(lambda: part(**given)) if memory else work(lambda: part(**given))
-
-

@@ -13,12 +13,12 @@ from variorum.testing.checks.gradients import agree
 from variorum.testing.compared import CLOSE, same
 from variorum.testing.example import Example, seeded
 
-BATCH, SIZES = 6, itertools.cycle((5, 4, 3))
+BATCH = 6
 
 
 def _arrays(example: Example) -> dict[str, Any] | None:
     """The annotations of outputs and targets, where both are single tensors with named axes."""
-    hints = typing.get_type_hints(example.cls.forward, include_extras=True)
+    hints = typing.get_type_hints(vars(example.cls)["forward"], include_extras=True)
     found = {name: hints.get(name) for name in ("outputs", "targets")}
     return found if all("dim_str" in getattr(hint, "__dict__", {}) for hint in found.values()) else None
 
@@ -33,7 +33,8 @@ def loss_adds_up(example: Example) -> None:
     outputs, targets = _drawn(example)
     whole = _loss(example, outputs, targets)
     parts = [_loss(example, outputs[a:b], targets[a:b]) for a, b in ((0, 1), (1, 4), (4, 4), (4, BATCH))]
-    same([sum(p.total for p in parts), sum(p.count for p in parts)], [whole.total, whole.count], "the parts do not add up", CLOSE)
+    total, count = torch.stack([p.total for p in parts]).sum(), torch.stack([p.count for p in parts]).sum()
+    same([total, count], [whole.total, whole.count], "the parts do not add up", CLOSE)
     empty = _loss(example, outputs[:0], targets[:0])
     assert empty.count == 0 and empty.total == 0 and empty.mean == 0, f"no targets gave {empty}"
     assert not whole.count.is_floating_point(), "the count is not a whole number"
@@ -61,13 +62,14 @@ def _loss(example: Example, outputs: Tensor, targets: Tensor) -> Loss:
 def _drawn(example: Example) -> tuple[Tensor, Tensor]:
     """Outputs and targets of the annotated shapes: ``*any`` is (batch,), every other axis has a size by its name."""
     sizes: dict[str, int] = {}
+    widths = itertools.cycle((5, 4, 3))
     generator = Generator().manual_seed(0)
     found = []
     for hint in (_arrays(example) or {}).values():
         axes = [axis for axis in hint.dim_str.split() if not axis.startswith("*")]
         lead = [BATCH] if len(axes) < len(hint.dim_str.split()) or not axes else []
         names = axes if lead else axes[1:]
-        shape = [BATCH, *(int(a) if a.isdigit() else sizes.setdefault(a, next(SIZES)) for a in names)]
+        shape = [BATCH, *(int(a) if a.isdigit() else sizes.setdefault(a, next(widths)) for a in names)]
         whole = any("int" in dtype for dtype in hint.dtypes)
         found.append(torch.randint(1, 3, shape, generator=generator) if whole
                      else torch.randn(shape, generator=generator, dtype=torch.float64))  # fmt: skip

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
-from variorum.testing.example import Example
+from variorum.testing.example import Example, piece
 from variorum.testing.needs import ANY_LENGTH, CALLED, CAUSAL, EQUIVARIANT, PARAMETERS, RAGGED, TOKENS
 
 
@@ -33,7 +33,7 @@ def a_row_may_end_anywhere(example: Example) -> None:
     (row,) = example.rows(size)
     whole = example.alone(example.part, row, size)
     for t in (1, 4) if not example.traits.grid and example.traits.multiple == 1 else ():
-        found = example.alone(example.part, example.along(row, lambda v, t=t: v[:t]), (t,))
+        found = example.alone(example.part, example.along(row, piece(0, t)), (t,))
         same(found, _cut(whole, n, t), f"the row's first {t} tokens alone gave other answers")
 
 
@@ -84,5 +84,3 @@ def _along(example: Example, name: str) -> bool:
 def _loud(value: Tensor) -> int:
     """A factor that makes the slightest leak be heard."""
     return 10 if value.is_floating_point() else 1
-
-

@@ -18,7 +18,7 @@ WHERE = torch.arange(9)
 
 @promise(BIAS)
 def bias_of_any_positions(example: Example) -> None:
-    """(heads, n, m); some queries or keys, or a batch of them, give the same numbers as all; finite, with a gradient."""
+    """(heads, n, m); some queries or keys, or a batch of them, give the same numbers as all; with a gradient."""
     part = example.build()
     whole = part(WHERE, WHERE)
     assert whole.shape == (WIDTHS["heads"], 9, 9), f"9 queries and 9 keys gave {tuple(whole.shape)}"
@@ -27,7 +27,9 @@ def bias_of_any_positions(example: Example) -> None:
     rows = [whole[:, 2:4], whole[:, 5:7]]
     same([part(batch, WHERE).expand(2, -1, -1, -1)], [torch.stack(rows)], "queries of two rows differ from each alone")
     if any(p.requires_grad for p in part.parameters()):
-        (whole * torch.randn(whole.shape, generator=torch.Generator().manual_seed(0), dtype=whole.dtype)).sum().backward()
+        (
+            whole * torch.randn(whole.shape, generator=torch.Generator().manual_seed(0), dtype=whole.dtype)
+        ).sum().backward()
         idle = [name for name, p in part.named_parameters() if p.grad is None or not p.grad.any()]
         assert not idle, f"no gradient reaches {', '.join(idle)}"
 
@@ -38,9 +40,11 @@ def pattern_of_any_positions(example: Example) -> None:
     pattern: Pattern = example.part
     found = pattern.allowed(WHERE, WHERE)
     whole = torch.ones(9, 9, dtype=torch.bool) if found is None else found
-    assert whole.shape == (9, 9) and whole.dtype == torch.bool, f"9 queries and 9 keys gave {whole.dtype} {tuple(whole.shape)}"
+    assert whole.shape == (9, 9) and whole.dtype == torch.bool, (
+        f"9 queries and 9 keys gave {whole.dtype} {tuple(whole.shape)}"
+    )
     assert whole.any(dim=1).all(), "a query sees no key"
-    not_later = WHERE <= WHERE[:, None]
+    not_later = WHERE[:, None] >= WHERE
     assert not pattern.causal or not (whole & ~not_later).any(), "it says causal, but a query sees a later key"
     if pattern.dense:
         wanted = not_later if pattern.causal else torch.ones_like(whole)

@@ -11,7 +11,7 @@ from variorum.core import VariorumError
 from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.drivers import Answers
-from variorum.testing.example import Example, tensors
+from variorum.testing.example import Example, piece, tensors
 from variorum.testing.needs import CALLED, RAGGED, SHAPED, TOKENS
 
 
@@ -21,10 +21,10 @@ def shapes(example: Example) -> None:
     for n in (7, 1):
         size = example.size(n)
         for rows in (2, 0):
-            given = example.given(example.rows(size, size), size, form=lambda t, rows=rows: t[:rows])
+            given = example.given(example.rows(size, size), size, form=piece(0, rows))
             (out,) = tensors(example.part(**given))
-            x = given[example.main]
-            wanted = x.shape if example.driver.answers is Answers.SAME else (rows, x.shape[-1])
+            x = given[example.lead]
+            wanted = x.shape if example.answers is Answers.SAME else (rows, x.shape[-1])
             assert out.shape == wanted, f"{tuple(x.shape)} gave {tuple(out.shape)} instead of {tuple(wanted)}"
 
 
@@ -36,7 +36,7 @@ def one_token_and_no_rows(example: Example) -> None:
     """
     for n, rows in ((1, 2), (7, 0)):
         size = example.size(n)
-        given = example.given(example.rows(size, size), size, form=lambda t, rows=rows: t[:rows])
+        given = example.given(example.rows(size, size), size, form=piece(0, rows))
         try:
             outs = tensors(example.part(**given))
         except VariorumError:
@@ -65,7 +65,7 @@ def memory_format_does_not_matter(example: Example) -> None:
 @promise(CALLED)
 def annotations_hold(example: Example) -> None:
     """The shapes in the annotations of ``forward`` hold for equal rows, and for packed ones where it takes them."""
-    forward = jaxtyped(typechecker=beartype)(example.cls.forward)
+    forward = jaxtyped(typechecker=beartype)(vars(example.cls)["forward"])
     size = example.size(7)
     forward(example.part, **example.given(example.rows(size, size), size))
     if TOKENS.met(example) and RAGGED.met(example):

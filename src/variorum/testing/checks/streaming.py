@@ -10,7 +10,7 @@ from torch import Tensor
 from variorum.core import Conditioned, Layout, Memory, State
 from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
-from variorum.testing.example import Example, Row, tensors
+from variorum.testing.example import Example, Row, piece, tensors
 from variorum.testing.needs import STATEFUL, STATELESS, STREAMS, TOKENS
 
 STATEFULLY = (TOKENS, STREAMS, STATEFUL)
@@ -23,7 +23,7 @@ def steps_equal_the_whole(example: Example) -> None:
     rows, part = example.rows(size, size), example.part
     state, memory, found = part.start(2), _memory(example, rows, packed=False), []
     for t in range(math.prod(size)):
-        out, state = part.step(torch.stack([row[example.main] for row in rows])[:, t], state, memory)
+        out, state = part.step(torch.stack([row[example.lead] for row in rows])[:, t], state, memory)
         found.append(out)
     whole = example.equal(part, rows, size)
     for r in range(2):
@@ -95,8 +95,7 @@ def later_pieces_by_their_start(example: Example) -> None:
     (n,) = size
     (row,) = example.rows(size)
     whole = example.alone(example.part, row, size)
-    piece = example.along(row, lambda v: v[3:])
-    given = example.given([piece], (n - 3,))
+    given = example.given([example.along(row, piece(3, None))], (n - 3,))
     if "layout" in given:
         given["layout"] = (given["layout"] or Layout()).but(start=torch.tensor([3]))
     found = [out[0] for out in tensors(example.part(**given))]
@@ -111,12 +110,13 @@ def _flow(
     part = example.part if part is None else part
     state = part.start(len(rows)) if state is None else state
     memory = _memory(example, rows, packed)
-    done, found = [first] * len(rows), [[] for _ in rows]
+    done = [first] * len(rows)
+    found: list[list[list[Tensor]]] = [[] for _ in rows]
     for lengths in cuts:
-        pieces = [example.along(row, lambda v, a=a, n=n: v[a : a + n]) for row, a, n in zip(rows, done, lengths, strict=True)]
+        pieces = [example.along(row, piece(a, a + n)) for row, a, n in zip(rows, done, lengths, strict=True)]
         size = None if packed else (lengths[0],)
-        layout = example.layout(pieces, example.main, size)
-        x = (torch.cat if packed else torch.stack)([piece[example.main] for piece in pieces])
+        layout = example.layout(pieces, example.lead, size)
+        x = (torch.cat if packed else torch.stack)([part[example.lead] for part in pieces])
         out, state = part.advance(x, state, layout, memory)
         assert isinstance(state, State), f"advance gave a {type(state).__name__} instead of a State"
         leaves = [example.split(leaf, list(lengths)) if packed else list(leaf) for leaf in tensors(out)]
@@ -128,10 +128,10 @@ def _flow(
 
 def _memory(example: Example, rows: Sequence[Row], packed: bool) -> Memory | None:
     """What a stream of these rows attends to."""
-    lengths = {len(row[example.main]) for row in rows}
+    lengths = {len(row[example.lead]) for row in rows}
     given = example.given(rows, None if packed or len(lengths) > 1 else (lengths.pop(),))
     if isinstance(example.part, Conditioned):
-        return example.part.encode(**{k: v for k, v in given.items() if k not in (example.main, "layout")})
+        return example.part.encode(**{k: v for k, v in given.items() if k not in (example.lead, "layout")})
     return given.get("memory")
 
 

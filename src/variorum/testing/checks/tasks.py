@@ -44,7 +44,9 @@ def facts_are_plain(example: Example) -> None:
     for name, value in task.facts.items():
         plain = all(type(leaf) in (int, float, str, bool) for leaf in tree_leaves(value))
         assert plain, f"the fact {name} is {value!r}: numbers, words and tuples of them fill a spec"
-    assert isinstance(task.objective, Spec) and issubclass(task.objective.cls, Objective), f"its objective is {task.objective}"
+    assert isinstance(task.objective, Spec) and issubclass(task.objective.cls, Objective), (
+        f"its objective is {task.objective}"
+    )
     assert task.metric and task.reads, "it does not say what it reads, or the name of its score"
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from variorum.layers.mixers.kernels.operands import full_precision, operands
 from variorum.layers.mixers.kernels.rows import by_chunks, by_tokens
 from variorum.layers.mixers.kernels.scan import chunk_scan
-from variorum.layers.mixers.kernels.triangular import unit_lower_solve
+from variorum.layers.mixers.kernels.triangular import unit_lower_inverse
 
 
 def delta_step(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,6 +68,6 @@ def delta_chunked(
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """V' = U - W S with U = T V and W = T K, T as in ``delta_parallel``: both are ready before S is known."""
-    w, u = unit_lower_solve(k @ k.mT * beta.unsqueeze(-1), beta, k, v)
-    return chunk_scan(q, k, u, (q @ k.mT).tril_(), state, w=w)
+    """In each chunk V' = T (V - K S) with T as in ``delta_parallel``, which needs no S: all are ready before the scan."""
+    transform = unit_lower_inverse(k @ k.mT * beta.unsqueeze(-1)) * beta.unsqueeze(-2)
+    return chunk_scan(q, k, v, (q @ k.mT).tril_(), state, delta=(k, transform))

@@ -13,57 +13,59 @@ from variorum.layers.mixers.kernels.twice import gradient_through
 def chunk_scan(
     q: Tensor,
     k: Tensor,
-    u: Tensor,
+    v: Tensor,
     scores: Tensor,
     state: Tensor,
     *,
-    w: Tensor | None = None,
+    delta: tuple[Tensor, Tensor] | None = None,
     decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For the chunks c = 0, 1, ... in turn, with S_0 = ``state``::
 
-        V_c     = U_c - W_c S_c                 what is written (W: what the state already says about it; none: V = U)
-        O_c     = Q_c S_c + A_c V_c             what is read (A: ``scores`` within the chunk)
-        S_{c+1} = g_c * S_c + K_c^T V_c         (g: ``decay`` over the whole chunk; none: g = 1)
+        W_c     = T_c (V_c - E_c S_c)           what is written; ``delta`` = (E, T), W = V without it
+        O_c     = Q_c S_c + A_c W_c             what is read; A: ``scores`` within the chunk
+        S_{c+1} = g_c * S_c + K_c^T W_c         g: ``decay`` over the whole chunk, 1 without it
 
-    Additive, decaying, gated and delta-rule recurrences all have this form; they differ in how U, W, A and g are made
-    and in which decay is already multiplied into Q and K.
+    Additive, decaying, gated and delta-rule recurrences all have this form; they differ in how E, T, A and g are made
+    and in which decay is already multiplied into Q, K and E.
 
-    q, k, w: (chunks, rows, chunk, d_k)    u: (chunks, rows, chunk, d_v)    scores: (chunks, rows, chunk, chunk)
+    q, k, E: (chunks, rows, chunk, d_k)    v: (chunks, rows, chunk, d_v)    scores, T: (chunks, rows, chunk, chunk)
     state: (rows, d_k, d_v)    decay: broadcastable to (chunks, rows, d_k, d_v)
 
     Returns (O, S after the last chunk). Time and memory are linear in the number of chunks, forward and backward; only
-    two small products a chunk are sequential. Second derivatives are those of ``chunk_scan_naive``, at its speed.
-    The chunkwise form is that of Hua et al. 2022, arXiv:2202.10447, and Yang et al. 2024, arXiv:2406.06484.
+    three small products a chunk are sequential. Second derivatives are those of ``chunk_scan_naive``, at its speed. The
+    chunkwise form is that of Hua et al. 2022, arXiv:2202.10447, and Yang et al. 2024, arXiv:2406.06484.
     """
-    return _ChunkScan.apply(q, k, u, scores, state, w, decay)
+    return _ChunkScan.apply(q, k, v, scores, state, *(delta or (None, None)), decay)
 
 
 def chunk_scan_naive(
     q: Tensor,
     k: Tensor,
-    u: Tensor,
+    v: Tensor,
     scores: Tensor,
     state: Tensor,
     *,
-    w: Tensor | None = None,
+    delta: tuple[Tensor, Tensor] | None = None,
     decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``chunk_scan``, line by line as its equations stand."""
-    full = u.new_ones(k.shape[0], 1, 1, 1) if decay is None else decay.expand(k.shape[0], *decay.shape[1:])
+    chunks = k.shape[0]
+    kept = v.new_ones(chunks, 1, 1, 1) if decay is None else decay.expand(chunks, *decay.shape[1:])
     outputs = []
-    for c in range(k.shape[0]):
-        written = u[c] if w is None else u[c] - w[c] @ state
+    for c in range(chunks):
+        written = v[c] if delta is None else delta[1][c] @ (v[c] - delta[0][c] @ state)
         outputs.append(q[c] @ state + scores[c] @ written)
-        state = full[c] * state + k[c].mT @ written
-    return (torch.stack(outputs) if outputs else u.clone()), state
+        state = kept[c] * state + k[c].mT @ written
+    return (torch.stack(outputs) if outputs else v.clone()), state
 
 
 class _ChunkScan(torch.autograd.Function):
-    """The adjoint is the same scan run backwards, with D_c = dLoss/dS_c in the place of S and k, w exchanged::
+    """The adjoint is the same scan run backwards, with D_c = dLoss/dS_c in the place of S_c and R = V - E S::
 
-        dV_c = A_c^T dO_c + K_c D_{c+1}
-        D_c  = g_c * D_{c+1} + Q_c^T dO_c - W_c^T dV_c
+        dW_c = A_c^T dO_c + K_c D_{c+1}
+        dR_c = T_c^T dW_c
+        D_c  = g_c * D_{c+1} + Q_c^T dO_c - E_c^T dR_c
 
     Everything else is one product over all chunks at once. Buffers are written in place, which no tape of slices could
     do: the gradient of each slice would be a tensor as long as the row.
@@ -74,73 +76,75 @@ class _ChunkScan(torch.autograd.Function):
         ctx: Any,
         q: Tensor,
         k: Tensor,
-        u: Tensor,
+        v: Tensor,
         scores: Tensor,
         state: Tensor,
-        w: Tensor | None,
+        erase: Tensor | None,
+        transform: Tensor | None,
         decay: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         chunks = k.shape[0]
         with full_precision(k.device):
             states = k.new_empty(chunks + 1, *state.shape)
             states[0] = state
-            written = u if w is None else torch.empty_like(u)
+            fresh, written = (v, v) if erase is None else (torch.empty_like(v), torch.empty_like(v))
             now, keys, values = states.unbind(0), k.mT.unbind(0), written.unbind(0)
-            expected, fresh, carried = _each(w, chunks), u.unbind(0), _each(decay, chunks)
+            given, new = v.unbind(0), fresh.unbind(0)
+            erases, transforms, decays = _each(erase, chunks), _each(transform, chunks), _each(decay, chunks)
             for c in range(chunks):
-                if expected is not None:
-                    torch.baddbmm(fresh[c], expected[c], now[c], alpha=-1, out=values[c])
-                kept = now[c] if carried is None else torch.mul(now[c], carried[c], out=now[c + 1])
+                if erases is not None and transforms is not None:
+                    torch.baddbmm(given[c], erases[c], now[c], alpha=-1, out=new[c])
+                    torch.bmm(transforms[c], new[c], out=values[c])
+                kept = now[c] if decays is None else torch.mul(now[c], decays[c], out=now[c + 1])
                 torch.baddbmm(kept, keys[c], values[c], out=now[c + 1])
             out = _bmm(scores, written)
-            _add_bmm(out, q, states[:-1])
-        ctx.save_for_backward(q, k, u, scores, state, w, decay, written, states)
+            flat = out.flatten(0, 1)
+            torch.baddbmm(flat, q.flatten(0, 1), states[:-1].flatten(0, 1), out=flat)
+        ctx.save_for_backward(q, k, v, scores, state, erase, transform, decay, fresh, written, states)
         return out, states[-1].clone()
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor, d_state: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, written, states = ctx.saved_tensors
+        *inputs, fresh, written, states = ctx.saved_tensors
         if torch.is_grad_enabled():
             return gradient_through(_naive, inputs, (d_out, d_state))
-        q, k, _, scores, _, w, decay = inputs
+        q, k, v, scores, _, erase, transform, decay = inputs
         chunks = k.shape[0]
         with full_precision(k.device):
             d_out = d_out.contiguous()
             d_written = _bmm(scores.mT, d_out)
+            d_fresh = d_written if erase is None else torch.empty_like(v)
             d_states = torch.empty_like(states)
             torch.bmm(q.mT.flatten(0, 1), d_out.flatten(0, 1), out=d_states[:-1].flatten(0, 1))
             d_states[-1] = d_state
-            d_now, d_values, keys = d_states.unbind(0), d_written.unbind(0), k.unbind(0)
-            expected, carried = _each(None if w is None else w.mT, chunks), _each(decay, chunks)
+            d_now, d_values, d_new, keys = d_states.unbind(0), d_written.unbind(0), d_fresh.unbind(0), k.unbind(0)
+            erases, transforms, decays = _each_t(erase, chunks), _each_t(transform, chunks), _each(decay, chunks)
             for c in reversed(range(chunks)):
                 torch.baddbmm(d_values[c], keys[c], d_now[c + 1], out=d_values[c])
-                d_now[c].add_(d_now[c + 1] if carried is None else carried[c] * d_now[c + 1])
-                if expected is not None:
-                    torch.baddbmm(d_now[c], expected[c], d_values[c], alpha=-1, out=d_now[c])
+                d_now[c].add_(d_now[c + 1] if decays is None else decays[c] * d_now[c + 1])
+                if erases is not None and transforms is not None:
+                    torch.bmm(transforms[c], d_values[c], out=d_new[c])
+                    torch.baddbmm(d_now[c], erases[c], d_new[c], alpha=-1, out=d_now[c])
             before, after = states[:-1], d_states[1:]
-            d_q = _bmm(d_out, before.mT)
-            d_k = _bmm(written, after.mT)
-            d_scores = _bmm(d_out, written.mT)
-            d_w = None if w is None else _bmm(d_written, before.mT).neg_()
+            d_q, d_k, d_scores = _bmm(d_out, before.mT), _bmm(written, after.mT), _bmm(d_out, written.mT)
+            d_erase = None if erase is None else _bmm(d_fresh, before.mT).neg_()
+            d_transform = None if transform is None else _bmm(d_written, fresh.mT)
             d_decay = None if decay is None else (before * after).sum_to_size(decay.shape)
-        return d_q, d_k, d_written, d_scores, d_states[0], d_w, d_decay
+        return d_q, d_k, d_fresh, d_scores, d_states[0], d_erase, d_transform, d_decay
 
 
-def _naive(
-    q: Tensor, k: Tensor, u: Tensor, scores: Tensor, state: Tensor, w: Tensor | None, decay: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    return chunk_scan_naive(q, k, u, scores, state, w=w, decay=decay)
+def _naive(*inputs: Any) -> tuple[Tensor, Tensor]:
+    *given, erase, transform, decay = inputs
+    return chunk_scan_naive(*given, delta=None if erase is None else (erase, transform), decay=decay)
 
 
 def _each(x: Tensor | None, chunks: int) -> Sequence[Tensor] | None:
     return None if x is None else x.expand(chunks, *x.shape[1:]).unbind(0)
 
 
+def _each_t(x: Tensor | None, chunks: int) -> Sequence[Tensor] | None:
+    return None if x is None else _each(x.mT, chunks)
+
+
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.flatten(0, 1), b.flatten(0, 1)).unflatten(0, a.shape[:2])
-
-
-def _add_bmm(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """``total`` += a b. Written with ``out``, because torch's flop counter does not see the method baddbmm_."""
-    flat = total.flatten(0, 1)
-    torch.baddbmm(flat, a.flatten(0, 1), b.flatten(0, 1), out=flat)
