@@ -3,9 +3,9 @@
 from variorum import testing
 from variorum.compress.compressor import Compressor
 from variorum.core import Registered, registered
-from variorum.testing.check import CHECKS
 from variorum.testing.collect import applicable
 from variorum.testing.ledger import ledger
+from variorum.testing.suite import CHECKS
 
 
 @testing.parametrize()

@@ -11,7 +11,7 @@ from variorum.core import Channel, Embed, Growth, Layout, Traits, VariorumError,
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
-from variorum.testing import check as check_module
+from variorum.testing import suite
 from variorum.testing.checks.growth import exponent
 from variorum.testing.collect import applicable
 from variorum.testing.ledger import Known
@@ -56,7 +56,10 @@ def test_what_does_not_apply_says_why() -> None:
     report = testing.check(MLP)
     (result,) = [r for r in report.results if r.check == "taps-tell"]
     assert result.outcome is testing.Outcome.NOT_APPLICABLE and result.message == "it has no taps"
-    assert outcomes(testing.check(Attention), "no-look-ahead") == {testing.Outcome.NOT_APPLICABLE, testing.Outcome.PASSED}
+    assert outcomes(testing.check(Attention), "no-look-ahead") == {
+        testing.Outcome.NOT_APPLICABLE,
+        testing.Outcome.PASSED,
+    }
 
 
 def test_one_check_may_be_asked_for() -> None:
@@ -104,7 +107,7 @@ def test_a_known_failure_is_told_but_does_not_fail(monkeypatch: pytest.MonkeyPat
     part = half()
     assert outcomes(testing.check(part), "dtype-is-kept") == {testing.Outcome.FAILED}
     known = {("Half", "dtype-is-kept"): Known("Half", "dtype-is-kept", "It halves in float32.", "a halving kernel.")}
-    monkeypatch.setattr(check_module, "ledger", lambda: known)
+    monkeypatch.setattr(suite, "ledger", lambda: known)
     report = testing.check(part)
     assert report.ok and outcomes(report, "dtype-is-kept") == {testing.Outcome.KNOWN}
     assert "It halves in float32. Lifted by: a halving kernel." in str(report)
@@ -113,7 +116,7 @@ def test_a_known_failure_is_told_but_does_not_fail(monkeypatch: pytest.MonkeyPat
 
 def test_a_known_failure_that_passes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {("MLP", "dtype-is-kept"): Known("MLP", "dtype-is-kept", "It once did not.", "nothing any more.")}
-    monkeypatch.setattr(check_module, "ledger", lambda: known)
+    monkeypatch.setattr(suite, "ledger", lambda: known)
     report = testing.check(MLP)
     assert [r.check for r in report.failures] == ["dtype-is-kept"] and "strike it out" in report.failures[0].message
     with pytest.raises(AssertionError, match="strike it out"):

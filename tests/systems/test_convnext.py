@@ -15,7 +15,8 @@ from variorum.core import Layout, Spec, VariorumError, diff, find_entry
 from variorum.layers.grids import to_image
 from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.residuals.layer_scale import LayerScale
-from variorum.systems.convnext_ladder import ladder, measured
+from variorum.systems.convnext_ladder import ladder
+from variorum.systems.convnext_table import measured
 
 SLUG = "convnext"
 FACTS = {"channels": 3, "height": 224, "width": 224, "classes": 1000}

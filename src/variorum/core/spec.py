@@ -426,7 +426,7 @@ def _diff(a: Any, b: Any, path: str) -> list[Change]:
     if a == b:
         return []
     if isinstance(a, Spec) and isinstance(b, Spec) and a.part == b.part:
-        left, right = ({n: None if n in s.open else s[n] for n in signature(s.cls)} for s in (a, b))
+        left, right = ({n: None if n in s.open else s[n] for n in signature(find(s.part))} for s in (a, b))
         return [
             change
             for name in left

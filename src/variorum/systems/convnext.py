@@ -67,6 +67,6 @@ def convnext(
 
 
 if __name__ == "__main__":
-    from variorum.systems.convnext_ladder import table
+    from variorum.systems.convnext_table import table
 
     print(table())

@@ -1,42 +1,33 @@
 """The road from ResNet-50 to ConvNeXt-T, one change a rung. Liu et al. 2022, arXiv:2201.03545, section 2 and figure 2.
 
-Each rung is made from the one before by the change that it is named after, so that it differs by nothing else. The
-training recipe, the figure's first step, is no change of the model. LayerScale belongs to that recipe (table 5), but
-has parameters: it is the last rung here. A convolution has a bias unless a batch norm follows, which would take it
-away.
+Each rung is the one before with the change that it is named after. LayerScale, part of the training recipe (table 5), has
+parameters: it is the last rung. A convolution has a bias unless a batch norm, which would take it away, follows.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from variorum.core import Merge, Spec
+from variorum.core import Spec
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.channels.nonlinearity import Nonlinearity
 from variorum.layers.embed.patches import Patches
-from variorum.layers.embed.resnet_stem import ResNetStem
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.merges.bottleneck import Bottleneck
 from variorum.layers.merges.conv import ConvMerge
 from variorum.layers.merges.depthwise import DepthwiseMerge
 from variorum.layers.merges.residual import ResidualMerge
 from variorum.layers.mixers.depthwise_conv import DepthwiseConv
-from variorum.layers.mixers.grid_conv import GridConv
-from variorum.layers.norms.batchnorm import BatchNorm
-from variorum.layers.norms.identity import NoNorm
 from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.pools.normed import NormedPool
 from variorum.layers.residuals.add import Add
 from variorum.layers.residuals.layer_scale import LayerScale
 from variorum.models.blocks.branch import Branch
 from variorum.models.pyramid import Pyramid
+from variorum.systems.convnext_start import BN, RELU, SAME, resnet, strided
 
 Road = Spec[Pyramid]
-_BN, _LN = BatchNorm.spec(), LayerNorm.spec(eps=1e-6)
-_RELU, _GELU = Nonlinearity.spec(activation=Activation.RELU), Nonlinearity.spec(activation=Activation.GELU)
+_LN, _GELU = LayerNorm.spec(eps=1e-6), Nonlinearity.spec(activation=Activation.GELU)
 
 
 def ladder(*, width: int = 64) -> list[tuple[str, Road]]:
@@ -47,35 +38,6 @@ def ladder(*, width: int = 64) -> list[tuple[str, Road]]:
     return rungs
 
 
-def resnet(width: int = 64, depths: Sequence[int] = (3, 4, 6, 3)) -> Road:
-    """ResNet-50: each stage starts with a bottleneck that has a projection beside it; the first one only widens."""
-
-    def parts(conv: Spec[Any]) -> list[Spec[Any]]:
-        return [Bottleneck.spec(ratio=0.25, parts=[_BN, _RELU, conv, _BN, _RELU], bias=False), _BN]
-
-    def start(conv: Spec[Any], stride: int) -> Spec[Merge]:
-        return ResidualMerge.spec(parts=parts(conv), shortcut=[_conv(1, stride), _BN], residual=join)
-
-    join = Add.spec(activation=Activation.RELU)
-    block = Branch.spec(parts=parts(_SAME), residual=join)
-    return Pyramid.spec(
-        dims=[width, *(width * 4 << stage for stage in range(len(depths)))],
-        embed=ResNetStem.spec(),
-        stages=[[], *([block] * (depth - 1) for depth in depths)],
-        merges=[start(_SAME, 1), *[start(_conv(3, 2), 2)] * (len(depths) - 1)],
-        norm=NoNorm.spec(),
-        head=Classifier.spec(),
-    )
-
-
-def _conv(kernel: int, stride: int) -> Spec[Merge]:
-    return ConvMerge.spec(kernel=kernel, stride=stride, norm=NoNorm.spec(), bias=False)
-
-
-_SAME = GridConv.spec(kernel=3, bias=False)
-
-
-# -- the rungs ---------------------------------------------------------------------------------------------------------
 def stage_ratio(road: Road) -> Road:
     """(3, 4, 6, 3) blocks become (3, 3, 9, 3), as in Swin-T."""
     block = road.at("stages[1][0]")
@@ -90,7 +52,7 @@ def patchify_stem(road: Road) -> Road:
 def depthwise_convolution(road: Road) -> Road:
     """Each channel is convolved alone."""
     return _swap(
-        road, {_SAME: DepthwiseConv.spec(kernel=3, bias=False), _conv(3, 2): DepthwiseMerge.spec(kernel=3, bias=False)}
+        road, {SAME: DepthwiseConv.spec(kernel=3, bias=False), strided(3, 2): DepthwiseMerge.spec(kernel=3, bias=False)}
     )
 
 
@@ -126,7 +88,7 @@ def kernel_7(road: Road) -> Road:
 
 def gelu(road: Road) -> Road:
     """GELU instead of ReLU."""
-    return _swap(road, {_RELU: _GELU, Add.spec(activation=Activation.RELU): Add.spec(activation=Activation.GELU)})
+    return _swap(road, {RELU: _GELU, Add.spec(activation=Activation.RELU): Add.spec(activation=Activation.GELU)})
 
 
 def fewer_activations(road: Road) -> Road:
@@ -148,7 +110,7 @@ def layer_norm(road: Road) -> Road:
     """Layer norms instead of batch norms; the convolutions before them get biases."""
     convs = (ConvMerge, DepthwiseConv, DepthwiseMerge)
     road = _everywhere(road, lambda spec: spec.but(bias=True) if spec.cls in convs else spec)
-    return _swap(road, {_BN: _LN})
+    return _swap(road, {BN: _LN})
 
 
 def separate_downsampling(road: Road) -> Road:
@@ -171,7 +133,6 @@ STEPS: tuple[Callable[[Road], Road], ...] = (
 )  # fmt: skip
 
 
-# -- editing -----------------------------------------------------------------------------------------------------------
 def _everywhere(value: Any, change: Callable[[Spec[Any]], Spec[Any]]) -> Any:
     """A change made to every spec of a tree, children first."""
     if isinstance(value, Spec):
@@ -186,25 +147,5 @@ def _swap(road: Road, swaps: dict[Spec[Any], Spec[Any]]) -> Road:
 
 def _branches(road: Road, change: Callable[..., Sequence[Spec[Any]]]) -> Road:
     """A change made to the parts of every branch: (*parts) -> parts."""
-    holders = (Branch, ResidualMerge)
-    return _everywhere(road, lambda spec: spec.but(parts=change(*spec["parts"])) if spec.cls in holders else spec)
-
-
-# -- the table ---------------------------------------------------------------------------------------------------------
-def measured(spec: Road, *, size: int = 224, classes: int = 1000) -> tuple[int, int]:
-    """Parameters, and multiplications with additions for one image of ``size`` x ``size``, built on no device."""
-    with torch.device("meta"):
-        model = spec.fill(channels=3, height=size, width=size, classes=classes).build().eval()
-        with FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, size, size))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
-
-
-def table() -> str:
-    """The ladder as text: for each rung its parameters, its MACs at 224 x 224, and what was done."""
-    lines = [f"{'rung':<24}{'parameters':>12}{'GMACs':>8}  change"]
-    says = [resnet.__doc__, *(step.__doc__ for step in STEPS)]
-    for (name, spec), done in zip(ladder(), says, strict=True):
-        parameters, macs = measured(spec)
-        lines.append(f"{name:<24}{parameters / 1e6:>11.2f}M{macs / 1e9:>8.2f}  {done}")
-    return "\n".join(lines)
+    kinds = (Branch, ResidualMerge)
+    return _everywhere(road, lambda spec: spec.but(parts=change(*spec["parts"])) if spec.cls in kinds else spec)

@@ -4,12 +4,12 @@
 >>> print(testing.check("Attention"))
 """
 
-from variorum.testing.check import CHECKS, Check, Need, Outcome, Report, Result, check, load, promise
 from variorum.testing.collect import hold, parametrize
 from variorum.testing.drivers import Driver, Stream, drives
 from variorum.testing.example import Example
 from variorum.testing.facts import FACTS, WIDTHS
 from variorum.testing.raw import raw
+from variorum.testing.suite import CHECKS, Check, Need, Outcome, Report, Result, check, load, promise
 
 load()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from variorum.core import Registered, Spec, registered
-from variorum.testing.check import BUILDS, CHECKS, Outcome, Report, built, check
+from variorum.testing.suite import BUILDS, CHECKS, Outcome, Report, built, check
 
 
 def applicable(part: "type[Registered] | Spec[Any] | str", *, slow: bool = False) -> list[str]:

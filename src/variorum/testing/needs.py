@@ -3,8 +3,8 @@
 from torch import nn
 
 from variorum.core import Part, Skeleton, TokenPart
-from variorum.testing.check import Need
 from variorum.testing.drivers import Answers
+from variorum.testing.suite import Need
 
 MODULE = Need("it is no module", lambda e: isinstance(e.part, nn.Module))
 CALLED = Need("the suite does not call parts of its kind", lambda e: bool(e.streams))

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from variorum.core import Spec
+from variorum.core import Spec, find
 from variorum.core.registry import signature
-from variorum.testing.check import Need, promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.example import Example, seeded, tensors
 from variorum.testing.needs import CALLED, MODULE
+from variorum.testing.suite import Need, promise
 
 DROPOUT = Need("nothing in it has dropout", lambda e: dropped(e.spec) != e.spec)
 
@@ -49,7 +49,7 @@ def dropped(spec: Spec[Any]) -> Spec[Any]:
         return tuple(visit(v) for v in value) if isinstance(value, tuple) else value
 
     args = {name: visit(value) for name, value in spec.args}
-    return Spec.of(spec.cls, {**args, **({"dropout": 0.5} if "dropout" in signature(spec.cls) else {})})
+    return Spec.of(spec.cls, {**args, **({"dropout": 0.5} if "dropout" in signature(find(spec.part)) else {})})
 
 
 def _seeded(example: Example, part: nn.Module, rows: Any, size: Any, seed: int) -> list[torch.Tensor]:

@@ -12,8 +12,8 @@ from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
 from variorum.models.blocks.block import Block
 from variorum.models.stack import Stack
-from variorum.testing.check import Need, promise
 from variorum.testing.example import Example, seeded, shake
+from variorum.testing.suite import Need, promise
 
 COMPRESSOR = Need("it is no compressor", lambda e: e.cls.kind == "compressor")
 BLOCK = Block.spec(mixer=Attention.spec(heads=2, pattern=Causal.spec()), channels=MLP.spec())

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from variorum.testing.check import promise
 from variorum.testing.example import Example, tensors
 from variorum.testing.needs import CALLED, MODULE
+from variorum.testing.suite import promise
 
 
 @promise(MODULE, CALLED)

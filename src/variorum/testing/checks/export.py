@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from variorum.testing.bound import Bound, dynamic, inputs
-from variorum.testing.check import Need, promise
 from variorum.testing.compared import same
 from variorum.testing.example import Example
 from variorum.testing.needs import CALLED, EXPORTS, MODULE
+from variorum.testing.suite import Need, promise
 
 ROUNDING = 1e-4
 """Of float32 in another library's order of operations."""

@@ -8,9 +8,9 @@ from torch.autograd.gradcheck import GradcheckError
 
 from variorum.core import Embed, Skeleton, listen
 from variorum.core.hooks import AUXILIARY
-from variorum.testing.check import promise
 from variorum.testing.example import Example, seeded, tensors
 from variorum.testing.needs import CALLED, MODULE, PARAMETERS
+from variorum.testing.suite import promise
 
 
 @promise(MODULE, CALLED, PARAMETERS)

@@ -5,10 +5,10 @@ import math
 import torch
 
 from variorum.core import Growth, TokenPart
-from variorum.testing.check import Need, promise
 from variorum.testing.example import Example
 from variorum.testing.memory import peak_bytes
 from variorum.testing.needs import TOKENS
+from variorum.testing.suite import Need, promise
 from variorum.testing.work import work
 
 LENGTHS = {0: (64, 256, 1024), 1: (64, 256, 1024), 2: (64, 256, 1024), 3: (8, 64, 512)}

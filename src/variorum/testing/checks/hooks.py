@@ -1,10 +1,10 @@
 """Hooks: every named point tells something, and listening changes nothing."""
 
 from variorum.core import listen, points
-from variorum.testing.check import promise
 from variorum.testing.compared import same
 from variorum.testing.example import Example
 from variorum.testing.needs import CALLED, MODULE, TAPS
+from variorum.testing.suite import promise
 
 
 @promise(MODULE, CALLED, TAPS)

@@ -8,10 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from variorum.core import Loss, Objective
-from variorum.testing.check import Need, promise
 from variorum.testing.checks.gradients import agree
 from variorum.testing.compared import CLOSE, same
 from variorum.testing.example import Example, seeded
+from variorum.testing.suite import Need, promise
 
 BATCH = 6
 

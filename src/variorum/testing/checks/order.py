@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.example import Example, piece
 from variorum.testing.needs import ANY_LENGTH, CALLED, CAUSAL, EQUIVARIANT, PARAMETERS, RAGGED, TOKENS
+from variorum.testing.suite import promise
 
 
 @promise(TOKENS, CAUSAL)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from variorum.core import pack, unpack
-from variorum.testing.check import promise
 from variorum.testing.compared import same
 from variorum.testing.example import Example
 from variorum.testing.needs import ANY_LENGTH, RAGGED, TOKENS
+from variorum.testing.suite import promise
 
 WIDE = 9
 """Length of the padded batch."""

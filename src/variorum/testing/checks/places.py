@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from variorum.core import Pattern, Rotation, ScoreBias
-from variorum.testing.check import Need, promise
 from variorum.testing.compared import CLOSE, same
 from variorum.testing.drivers import HEAD_DIM, HEADS
 from variorum.testing.example import Example
 from variorum.testing.facts import WIDTHS
+from variorum.testing.suite import Need, promise
 
 BIAS = Need("it is no score bias", lambda e: issubclass(e.cls, ScoreBias))
 PATTERN = Need("it is no pattern", lambda e: issubclass(e.cls, Pattern))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 
-from variorum.testing.check import promise
 from variorum.testing.compared import same
 from variorum.testing.example import Example
 from variorum.testing.needs import CALLED, MODULE
+from variorum.testing.suite import promise
 
 
 @promise(MODULE, CALLED)

@@ -8,11 +8,11 @@ from jaxtyping import jaxtyped
 from torch import Tensor
 
 from variorum.core import VariorumError
-from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.drivers import Answers
 from variorum.testing.example import Example, piece, tensors
 from variorum.testing.needs import CALLED, RAGGED, SHAPED, TOKENS
+from variorum.testing.suite import promise
 
 
 @promise(CALLED, SHAPED)

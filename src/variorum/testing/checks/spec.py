@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from variorum.core import Part, Spec, Streaming, Traits
-from variorum.testing.check import promise
 from variorum.testing.example import Example, seeded
 from variorum.testing.needs import MODULE, STATEFUL, STREAMS
+from variorum.testing.suite import promise
 
 
 @promise()

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from variorum.core import Conditioned, Layout, Memory, State
-from variorum.testing.check import promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.example import Example, Row, piece, tensors
 from variorum.testing.needs import STATEFUL, STATELESS, STREAMS, TOKENS
+from variorum.testing.suite import promise
 
 STATEFULLY = (TOKENS, STREAMS, STATEFUL)
 

@@ -9,8 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from variorum.core import Layout, Objective, Spec
 from variorum.data.task import Batch, Task
-from variorum.testing.check import Need, promise
 from variorum.testing.example import Example, seeded
+from variorum.testing.suite import Need, promise
 
 TASK = Need("it is no task", lambda e: issubclass(e.cls, Task))
 

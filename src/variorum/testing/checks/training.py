@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from variorum.core import Part
-from variorum.testing.check import Need, promise
 from variorum.testing.compared import EXACT, same
 from variorum.testing.example import Example, Row, Size, seeded
 from variorum.testing.needs import CALLED, MODULE
+from variorum.testing.suite import Need, promise
 
 
 def batchwise(part: nn.Module) -> bool:
