@@ -67,7 +67,9 @@ def _trees(t: Task):
 
 
 def _ngram(t: Task):
-    return NGram.fit(torch.cat([b.inputs["inputs"].flatten() for b in t.held_out("valid", 64)]), vocab=t.facts["vocab"], order=3)
+    return NGram.fit(
+        torch.cat([b.inputs["inputs"].flatten() for b in t.held_out("valid", 64)]), vocab=t.facts["vocab"], order=3
+    )
 
 
 MAKERS = {

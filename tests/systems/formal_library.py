@@ -16,7 +16,8 @@ def multi_head(attention: nn.Module) -> MultiHead:
     weights = attention.qkv.weight.unflatten(0, (3, attention.heads, -1))
     biases = attention.qkv.bias.unflatten(0, (3, attention.heads, -1))
     heads = tuple(
-        Head(*(array(t) for part in range(3) for t in (weights[part, h], biases[part, h]))) for h in range(attention.heads)
+        Head(*(array(t) for part in range(3) for t in (weights[part, h], biases[part, h])))
+        for h in range(attention.heads)
     )
     return MultiHead(W_qkv=heads, W_o=array(attention.out.weight), b_o=array(attention.out.bias))
 
@@ -39,7 +40,9 @@ def layer(block: nn.Module) -> Layer:
 
 
 def context_layer(block: nn.Module) -> ContextLayer:
-    norms = norm(block.mixer_residual.norm, 3) | norm(block.cross_residual.norm, 4) | norm(block.channels_residual.norm, 5)
+    norms = (
+        norm(block.mixer_residual.norm, 3) | norm(block.cross_residual.norm, 4) | norm(block.channels_residual.norm, 5)
+    )
     return ContextLayer(W_dec=multi_head(block.mixer), W_ed=multi_head(block.cross), **norms, **mlp(block.channels, 3))
 
 
@@ -62,16 +65,20 @@ def e_theta(model: nn.Module) -> ETheta:
 def ed_theta(model: nn.Module) -> EDTheta:
     assert np.array_equal(array(model.encoder.embed.token.weight), array(model.decoder.embed.token.weight))
     return EDTheta(**tokens(model.decoder.embed), encoder=tuple(map(layer, model.encoder.blocks)),
-                   decoder=tuple(map(context_layer, model.decoder.blocks)), W_u=array(model.decoder.head.linear.weight))  # fmt: skip
+                   decoder=tuple(map(context_layer, model.decoder.blocks)),
+                   W_u=array(model.decoder.head.linear.weight))  # fmt: skip
 
 
 def turner_block(block: nn.Module) -> turner.Block:
     """Our block in Turner's notation, which has no biases in attention: they must be zero, or absent."""
     q, k, v = block.mixer.qkv.weight.unflatten(0, (3, block.mixer.heads, -1))
     out = block.mixer.out.weight.unflatten(1, (block.mixer.heads, -1))
-    heads = tuple(turner.Head(array(q[h]), array(k[h]), array(v[h]), array(out[:, h])) for h in range(block.mixer.heads))
+    heads = tuple(
+        turner.Head(array(q[h]), array(k[h]), array(v[h]), array(out[:, h])) for h in range(block.mixer.heads)
+    )
     channels = block.channels
     return turner.Block(
         heads=heads, **norm(block.mixer_residual.norm, 1), **norm(block.channels_residual.norm, 2),
-        W_1=array(channels.up.weight), b_1=array(channels.up.bias), W_2=array(channels.down.weight), b_2=array(channels.down.bias),
+        W_1=array(channels.up.weight), b_1=array(channels.up.bias),
+        W_2=array(channels.down.weight), b_2=array(channels.down.bias),
     )  # fmt: skip

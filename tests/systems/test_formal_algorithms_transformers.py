@@ -1,4 +1,4 @@
-"""The plain Transformer in its three forms: the library's fast models against the paper's algorithms, token by token."""
+"""The plain Transformer in its three forms: the library's fast models against the paper's algorithms."""
 
 from functools import partial
 

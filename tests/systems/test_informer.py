@@ -133,9 +133,11 @@ def test_encoder_equals_transformers(monkeypatch):
     monkeypatch.setattr(torch, "randint", lambda low, high, size, **k: index[: size[0]] % high)
     expected = theirs(inputs_embeds=values).last_hidden_state
     monkeypatch.undo()
-    with listen(ours, "blocks.0.mixer.sample", edit=lambda _: index), listen(
-        ours, "blocks.1.mixer.sample", edit=lambda _: index[:12]
-    ), listen(ours, "blocks.2.mixer.sample", edit=lambda _: index[:6]):
+    with (
+        listen(ours, "blocks.0.mixer.sample", edit=lambda _: index),
+        listen(ours, "blocks.1.mixer.sample", edit=lambda _: index[:12]),
+        listen(ours, "blocks.2.mixer.sample", edit=lambda _: index[:6]),
+    ):
         torch.testing.assert_close(ours(start[0]), expected, atol=1e-4, rtol=0)
 
 
@@ -224,7 +226,9 @@ def plain(spec):
     channels = MLP.spec(hidden=128)
     read = Block.spec(mixer=full, channels=channels, residual=PostNorm.spec())
     encoder = spec.at("model.decoder").but(head=Features.spec(), blocks=[read] * 2)
-    return spec.replace("model.encoder", encoder).replace("model.decoder.blocks[*].mixer", full.but(pattern=Causal.spec()))
+    return spec.replace("model.encoder", encoder).replace(
+        "model.decoder.blocks[*].mixer", full.but(pattern=Causal.spec())
+    )
 
 
 def step_by_step(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -263,11 +267,10 @@ def test_one_pass_is_ten_times_faster_than_step_by_step():
 def test_forecasts_beside_a_vanilla_transformer():
     """On two seasons and a trend Informer learns, but the published direction does not reproduce at this scale.
 
-    The row estimated an error no worse than a vanilla Transformer's plus 5 percent. Measured with 900 equal steps of 16
-    windows (46,274 and 43,106 parameters): Informer 0.173, vanilla 0.102, repeating the last week 0.196; after 150 steps
-    0.53 and 0.19 (two seeds each, within 0.01). The running sum of values that a masked ProbSparse layer gives to
-    queries it does not choose is what learns slowly. The check therefore holds what is true: Informer beats repeating the
-    last season, and stays within twice the vanilla error.
+    The row estimated an error no worse than a vanilla Transformer's plus 5 percent. Measured with 900 equal steps of
+    16 windows (46,274 and 43,106 parameters, one seed): Informer 0.173, vanilla 0.102, repeating the last week 0.196;
+    after 150 steps 0.53 and 0.19 (two seeds each, within 0.01). The check therefore holds what is true: Informer beats
+    repeating the last season, and stays within twice the vanilla error.
     """
     task = SeasonalSeries()
     informer = find_entry(SLUG).spec(dim=32, heads=4, depths=(2,), hidden=128, start=48, dropout=0.0)

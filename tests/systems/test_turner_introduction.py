@@ -2,8 +2,6 @@
 
 import re
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -48,11 +46,13 @@ def torch_layer(block):
                                        batch_first=True, dtype=torch.float64).eval()  # fmt: skip
     pairs = [
         (layer.self_attn.in_proj_weight, block.mixer.qkv.weight), (layer.self_attn.in_proj_bias, block.mixer.qkv.bias),
-        (layer.self_attn.out_proj.weight, block.mixer.out.weight), (layer.self_attn.out_proj.bias, block.mixer.out.bias),
+        (layer.self_attn.out_proj.weight, block.mixer.out.weight),
+        (layer.self_attn.out_proj.bias, block.mixer.out.bias),
         (layer.linear1.weight, block.channels.up.weight), (layer.linear1.bias, block.channels.up.bias),
         (layer.linear2.weight, block.channels.down.weight), (layer.linear2.bias, block.channels.down.bias),
         (layer.norm1.weight, block.mixer_residual.norm.weight), (layer.norm1.bias, block.mixer_residual.norm.bias),
-        (layer.norm2.weight, block.channels_residual.norm.weight), (layer.norm2.bias, block.channels_residual.norm.bias),
+        (layer.norm2.weight, block.channels_residual.norm.weight),
+        (layer.norm2.bias, block.channels_residual.norm.bias),
     ]  # fmt: skip
     with torch.no_grad():
         for theirs, ours in pairs:
@@ -80,7 +80,7 @@ def test_block_is_the_notes_and_torchs(causal, n):
 
 @pytest.mark.row(SLUG, 1)
 def test_permutation_equivariance_holds_without_positions_and_fails_with():
-    """Permuting tokens permutes the output, to 1e-10 under 20 permutations; with positions it does not, by over 1e-3."""
+    """Permuting tokens permutes the output, to 1e-10 (20 permutations); with positions it differs by over 1e-3."""
     built, x = blocks(Full.spec()), torch.randn(1, 7, DIM, dtype=torch.float64)
     place = LearnedPosition.spec(length=7, std=1.0).build(dim=DIM).double()
     for seed in range(20):

@@ -428,9 +428,7 @@ def _diff(a: Any, b: Any, path: str) -> list[Change]:
     if isinstance(a, Spec) and isinstance(b, Spec) and a.part == b.part:
         left, right = ({n: None if n in s.open else s[n] for n in signature(find(s.part))} for s in (a, b))
         return [
-            change
-            for name in left
-            for change in _diff(left[name], right[name], f"{path}.{name}" if path else name)
+            change for name in left for change in _diff(left[name], right[name], f"{path}.{name}" if path else name)
         ]
     if isinstance(a, tuple) and isinstance(b, tuple) and a and b and isinstance(a[0], Spec | tuple):
         size = [] if len(a) == len(b) else [Change(f"len({path})", len(a), len(b))]

@@ -29,7 +29,8 @@ class Recall(Task):
     def __init__(self, *, pairs: int = 32, vocab: int = 256, rewrites: int = 0, rows: int = 512) -> None:
         if not 0 < pairs <= vocab // 2 or not 0 <= rewrites <= pairs:
             raise VariorumError("Recall", expected="at most vocab / 2 pairs, and at most as many rewrites as pairs",
-                                found=f"pairs {pairs}, rewrites {rewrites}, vocab {vocab}", do="Choose others.")  # fmt: skip
+                                found=f"pairs {pairs}, rewrites {rewrites}, vocab {vocab}",
+                                do="Choose others.")  # fmt: skip
         self.pairs, self.vocab, self.rewrites, self.rows = pairs, vocab, rewrites, rows
 
     @property

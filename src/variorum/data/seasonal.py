@@ -28,15 +28,26 @@ class SeasonalSeries(Task):
     higher_is_better = False
 
     def __init__(
-        self, *, hours: int = 8760, context: int = 336, horizon: int = 168, variables: int = 2, noise: float = 0.3, seed: int = 0
+        self,
+        *,
+        hours: int = 8760,
+        context: int = 336,
+        horizon: int = 168,
+        variables: int = 2,
+        noise: float = 0.3,
+        seed: int = 0,
     ) -> None:
         if min(hours // 10, hours // 5) <= context + horizon:
-            raise VariorumError("SeasonalSeries hours", expected=f"more than {10 * (context + horizon)}", found=str(hours),
+            raise VariorumError("SeasonalSeries hours", expected=f"more than {10 * (context + horizon)}",
+                                found=str(hours),
                                 do="Make the series longer or the windows shorter.")  # fmt: skip
         self.context, self.horizon, self.variables = context, horizon, variables
         generator = torch.Generator().manual_seed(seed)
         t = torch.arange(hours, dtype=torch.float32)
-        amplitude, phase = torch.rand(2, variables, generator=generator) + 0.5, torch.rand(2, variables, generator=generator)
+        amplitude, phase = (
+            torch.rand(2, variables, generator=generator) + 0.5,
+            torch.rand(2, variables, generator=generator),
+        )
         slope = (torch.rand(variables, generator=generator) - 0.5) * 2 / hours
         angle = t[:, None, None] * torch.tensor([2 * math.pi / DAY, 2 * math.pi / WEEK])[:, None] + 2 * math.pi * phase
         values = (amplitude * angle.sin()).sum(dim=1) + slope * t[:, None]
@@ -44,7 +55,11 @@ class SeasonalSeries(Task):
         known = values[: hours * 7 // 10]
         self.values = (values - known.mean(dim=0)) / known.std(dim=0)
         self.calendar = torch.stack([t % DAY / (DAY - 1), t // DAY % 7 / 6], dim=1) - 0.5
-        self.parts = {"train": (0, hours * 7 // 10), "valid": (hours * 7 // 10, hours * 8 // 10), "test": (hours * 8 // 10, hours)}
+        self.parts = {
+            "train": (0, hours * 7 // 10),
+            "valid": (hours * 7 // 10, hours * 8 // 10),
+            "test": (hours * 8 // 10, hours),
+        }
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Batch:
 
 
 class Task(Registered, abstract=True):
-    """Data with a question. Training batches are a pure function of (seed, step), so that a resumed run goes on exactly.
+    """Data with a question. Training batches are a pure function of (seed, step), so a resumed run goes on exactly.
 
     reads: kind of data: text, images, table, series; systems say in ``fits`` which they can take.
     synthetic: made by a generator rather than found in the world; reports say so.

@@ -25,8 +25,8 @@ _WRITE = Block.spec(
 class EncoderDecoder(Skeleton, Streaming, Conditioned):
     """decoder(target, memory = encoder(source)). Vaswani et al. 2017, arXiv:1706.03762.
 
-    The encoder's own head is not used (``Features``); the decoder's blocks have a ``cross`` mixer. The decoder streams if its blocks
-    do: ``memory = model.encode(source)``, then ``advance(target_piece, state, memory=memory)``.
+    The encoder's own head is not used (``Features``); the decoder's blocks have a ``cross`` mixer. The decoder
+    streams if its blocks do: ``memory = model.encode(source)``, then ``advance(target_piece, state, memory=memory)``.
     """
 
     inputs: ClassVar[Mapping[str, Input]] = {

@@ -22,7 +22,9 @@ _BLOCK = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
 _TINY = EncoderDecoder.spec(
     dim=16,
     encoder=Stack.spec(embed=SeriesEmbed.spec(), blocks=[_BLOCK], head=Features.spec()),
-    decoder=Stack.spec(embed=SeriesEmbed.spec(), blocks=[_BLOCK.but(cross=Attention.spec(heads=2))], head=Readout.spec()),
+    decoder=Stack.spec(
+        embed=SeriesEmbed.spec(), blocks=[_BLOCK.but(cross=Attention.spec(heads=2))], head=Readout.spec()
+    ),
 )
 
 

@@ -34,6 +34,13 @@ class InContext(Skeleton):
 
     inputs: ClassVar[Mapping[str, Input]] = MappingProxyType({"inputs": Input("", None, reads="table")})
     traits: Traits = Traits(equivariant=False, exports=False)
+    x: Tensor
+    y: Tensor
+    mean: Tensor
+    spread: Tensor
+    power: Tensor
+    power_mean: Tensor
+    power_spread: Tensor
     examples = ({"rows": 6, "members": 2, "outputs": 4, "model": _TINY},)
 
     def __init__(

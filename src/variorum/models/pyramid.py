@@ -15,6 +15,7 @@ from variorum.models.blocks.block import Block
 
 _BLOCK = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
 
+
 class Pyramid(Tower):
     """head(norm(stage_S(merge(... stage_1(embed(inputs)))))), the tokens of stage s ``dims[s]`` wide.
 
@@ -59,7 +60,9 @@ class Pyramid(Tower):
     @property
     def traits(self) -> Traits:
         """The promises of embed, blocks and head one after the other."""
-        return promises((self.embed, *self.blocks, self.head)).but(causal=False, streams=False, equivariant=False, ragged=False)
+        return promises((self.embed, *self.blocks, self.head)).but(
+            causal=False, streams=False, equivariant=False, ragged=False
+        )
 
     def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
         x, layout = self.hidden(inputs, layout, memory)

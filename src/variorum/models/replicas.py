@@ -16,7 +16,9 @@ from variorum.models.blocks.block import Block
 from variorum.models.pyramid import Pyramid
 
 _BLOCK = Block.spec(mixer=ProbSparse.spec(heads=2), channels=MLP.spec())
-_DEEP = Pyramid.spec(dims=(16, 16), embed=Given.spec(), stages=[[_BLOCK], [_BLOCK]], merges=[Distill.spec()], head=Features.spec())
+_DEEP = Pyramid.spec(
+    dims=(16, 16), embed=Given.spec(), stages=[[_BLOCK], [_BLOCK]], merges=[Distill.spec()], head=Features.spec()
+)
 
 
 class Replicas(Tower):

@@ -14,7 +14,8 @@ def tie(model: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
             parameter = model.get_parameter(source)
             model.get_parameter(name)
         except AttributeError as error:
-            raise VariorumError("tied", expected="names of two parameters of the model", found=f"{(name, source)}: {error}",
+            raise VariorumError("tied", expected="names of two parameters of the model",
+                                found=f"{(name, source)}: {error}",
                                 do="See model.named_parameters().") from None  # fmt: skip
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, parameter)

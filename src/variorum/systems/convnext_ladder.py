@@ -1,7 +1,6 @@
 """The road from ResNet-50 to ConvNeXt-T, one change a rung. Liu et al. 2022, arXiv:2201.03545, section 2 and figure 2.
 
-Each rung is the one before with the change that it is named after. LayerScale, part of the training recipe (table 5), has
-parameters: it is the last rung. A convolution has a bias unless a batch norm, which would take it away, follows.
+A convolution has a bias unless a batch norm follows, which would take it away.
 """
 
 from collections.abc import Callable, Sequence

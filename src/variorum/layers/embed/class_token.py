@@ -41,7 +41,9 @@ class ClassToken(Embed):
         """Those of the inner embed, but for order and grid."""
         return self.embed.traits.but(causal=False, streams=False, equivariant=False, grid=0)
 
-    def forward(self, inputs: Tensor, layout: Layout | None = None) -> tuple[Float[Tensor, "*tokens dim"], Layout | None]:
+    def forward(
+        self, inputs: Tensor, layout: Layout | None = None
+    ) -> tuple[Float[Tensor, "*tokens dim"], Layout | None]:
         x, layout = self.embed(inputs, layout)
         x, layout = prepend(x, layout, self.token)
         return self.dropout(self.position(x, layout)), layout

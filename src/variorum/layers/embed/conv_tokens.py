@@ -1,5 +1,7 @@
 """Tokens by convolution and pooling instead of patches. Hassani et al. 2021, arXiv:2104.05704."""
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,7 +42,7 @@ class ConvTokens(Embed):
         if kernel % 2 == 0:
             raise VariorumError("ConvTokens kernel", expected="an odd width", found=str(kernel), do="Choose another.")
         widths = [channels, *[hidden] * (layers - 1), dim]
-        pairs = zip(widths, widths[1:], strict=False)
+        pairs = pairwise(widths)
         convs = [nn.Conv2d(a, b, kernel, stride, kernel // 2, bias=False) for a, b in pairs]
         for conv in convs:
             nn.init.kaiming_normal_(conv.weight)

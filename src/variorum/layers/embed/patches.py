@@ -47,6 +47,7 @@ class Patches(Embed):
     ) -> tuple[Float[Tensor, "batch n dim"], Layout]:
         if min(inputs.shape[-2:]) < self.patch:
             raise VariorumError("image", expected=f"at least {self.patch} x {self.patch} pixels, one patch",
-                                found=f"{inputs.shape[-2]} x {inputs.shape[-1]}", do="Use larger images or smaller patches.")  # fmt: skip
+                                found=f"{inputs.shape[-2]} x {inputs.shape[-1]}",
+                                do="Use larger images or smaller patches.")  # fmt: skip
         x, layout = from_image(self.project(inputs))
         return self.dropout(self.position(self.norm(x), layout)), layout

@@ -40,7 +40,9 @@ class SeriesEmbed(Embed):
         self, inputs: Float[Tensor, "batch n features"], layout: Layout | None = None
     ) -> tuple[Float[Tensor, "batch n dim"], Layout | None]:
         if layout is not None and layout.packed:
-            raise VariorumError("SeriesEmbed", expected="equal rows", found="packed rows", do="Pass rows of one length.")
+            raise VariorumError(
+                "SeriesEmbed", expected="equal rows", found="packed rows", do="Pass rows of one length."
+            )
         x = self.values(inputs[..., : self.variables].transpose(1, 2)).transpose(1, 2)
         if self.calendar is not None:
             x = x + self.calendar(inputs[..., self.variables :])

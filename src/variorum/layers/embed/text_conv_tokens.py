@@ -44,4 +44,6 @@ class TextConvTokens(Embed):
         return self.dropout(self.position(x, layout)), layout
 
     def _shorten(self, rows: Tensor) -> Tensor:
-        return F.max_pool1d(self.conv(rows.transpose(1, 2)).relu(), 2, 2, 1).transpose(1, 2)
+        seen = self.conv(rows.transpose(1, 2)).relu().unsqueeze(2)
+        # max_pool1d would fix the length in an export.
+        return F.max_pool2d(seen, (1, 2), stride=(1, 2), padding=(0, 1)).squeeze(2).transpose(1, 2)

@@ -17,7 +17,13 @@ class TokenEmbed(Embed):
     traits: Traits = Traits(causal=True, streams=True)
 
     def __init__(
-        self, dim: int, vocab: int, *, position: Spec[Position] = NoPosition.spec(), dropout: float = 0.0, std: float = 0.02
+        self,
+        dim: int,
+        vocab: int,
+        *,
+        position: Spec[Position] = NoPosition.spec(),
+        dropout: float = 0.0,
+        std: float = 0.02,
     ) -> None:
         super().__init__()
         self.token = nn.Embedding(vocab, dim)

@@ -17,5 +17,7 @@ class Readout(Head):
         super().__init__()
         self.linear = nn.Linear(dim, variables)
 
-    def forward(self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None) -> Float[Tensor, "*tokens variables"]:
+    def forward(
+        self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None
+    ) -> Float[Tensor, "*tokens variables"]:
         return self.linear(x)

@@ -21,5 +21,7 @@ class TokenMLP(Head):
         self.down = nn.Linear(hidden, outputs)
         self.activation = activation.function
 
-    def forward(self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None) -> Float[Tensor, "*tokens outputs"]:
+    def forward(
+        self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None
+    ) -> Float[Tensor, "*tokens outputs"]:
         return self.down(self.activation(self.up(x)))

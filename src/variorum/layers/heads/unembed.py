@@ -8,7 +8,10 @@ from variorum.core.traits import POINTWISE
 
 
 class Unembed(Head):
-    """logits_t = W x_t (+ b): (*tokens, dim) -> (*tokens, vocab). Phuong & Hutter 2022, arXiv:2207.09238, algorithm 7."""
+    """logits_t = W x_t (+ b): (*tokens, dim) -> (*tokens, vocab).
+
+    Phuong & Hutter 2022, arXiv:2207.09238, algorithm 7.
+    """
 
     writes = "tokens"
     traits: Traits = POINTWISE

@@ -40,14 +40,21 @@ class Attention(Mixer, Streaming):
 
     heads: must divide ``dim`` unless ``head_dim`` is given.     kv_heads: shared key/value heads (Ainslie et al. 2023).
     rotation: turns q and k by position.    bias: added to scores by position.    scale: 1/sqrt(head_dim) unless given.
-    key_bias: False for biases of queries and values only; that of the keys cancels in the softmax unless they are turned.
+    key_bias: False for biases of queries and values only; that of keys cancels in the softmax unless turned.
     """
 
     taps = ("weights",)
     examples = (
         {"heads": 2},
         {"heads": 2, "pattern": Causal.spec()},
-        {"heads": 4, "kv_heads": 2, "pattern": Causal.spec(), "rotation": Rotary.spec(), "qkv_bias": False, "out_bias": False},
+        {
+            "heads": 4,
+            "kv_heads": 2,
+            "pattern": Causal.spec(),
+            "rotation": Rotary.spec(),
+            "qkv_bias": False,
+            "out_bias": False,
+        },
         {"heads": 4, "kv_heads": 2, "key_bias": False},
     )
 
@@ -70,7 +77,8 @@ class Attention(Mixer, Streaming):
         super().__init__()
         if (head_dim is None and dim % heads) or heads % (kv_heads or heads):
             raise VariorumError("Attention", expected="heads that divide dim, and kv_heads that divide heads",
-                                found=f"dim {dim}, heads {heads}, kv_heads {kv_heads}", do="Choose others, or set head_dim.")  # fmt: skip
+                                found=f"dim {dim}, heads {heads}, kv_heads {kv_heads}",
+                                do="Choose others, or set head_dim.")  # fmt: skip
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads or heads, head_dim or dim // heads
         self.scale = 1 / math.sqrt(self.head_dim) if scale is None else scale
         self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=qkv_bias and key_bias)
@@ -110,7 +118,9 @@ class Attention(Mixer, Streaming):
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
         if not self.traits.streams:
-            raise VariorumError("Attention.advance", expected="a causal pattern", found=str(self.pattern), do="Use Causal.")
+            raise VariorumError(
+                "Attention.advance", expected="a causal pattern", found=str(self.pattern), do="Use Causal."
+            )
         q, k, v = self._project(x)
         if self.rotation is not None:
             where = (layout or Layout()).but(start=state.tensor("length")).positions(x)
@@ -183,7 +193,7 @@ class Attention(Mixer, Streaming):
 
 
 def _store(cache: Tensor, new: Tensor, slots: Tensor) -> Tensor:
-    """Write ``new`` (batch, n, ...) at ``slots`` (batch, n) of a cache (batch, capacity, ...), doubling it when full."""
+    """Write ``new`` (batch, n, ...) at ``slots`` (batch, n) of a cache (batch, capacity, ...), doubled when full."""
     need = int(slots.max()) + 1 if slots.numel() else 0
     if need > cache.shape[1]:
         capacity = max(need, 2 * cache.shape[1], 16)

@@ -17,8 +17,8 @@ class ProbSparse(Mixer):
 
     Zhou et al. 2020, arXiv:2012.07436: u = factor * ceil(ln(n + 1)) and U alike, at most n. One sample of keys serves
     all queries (official code: one a query). It is drawn anew in training; in eval mode it depends on n alone, so that
-    predictions repeat. ``sample`` is a tap: a listener may give the key indices. A causal pattern masks the scores, but which
-    queries are chosen depends on the whole row, as published: the part does not promise to be causal.
+    predictions repeat. ``sample`` is a tap: a listener may give the key indices. A causal pattern masks the scores, but
+    which queries are chosen depends on the whole row, as published: the part does not promise to be causal.
     """
 
     taps = ("sample",)

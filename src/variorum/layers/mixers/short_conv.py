@@ -1,4 +1,4 @@
-"""A short causal depthwise convolution, as linear-time mixers put before their keys. Fu et al. 2022, arXiv:2212.14052."""
+"""A short causal depthwise convolution, put before keys by linear-time mixers. Fu et al. 2022, arXiv:2212.14052."""
 
 import torch
 import torch.nn.functional as F

@@ -39,4 +39,5 @@ def check_length(n: int, length: int) -> None:
     """Raise VariorumError if a row of n tokens is longer than the positions known."""
     if isinstance(n, int) and n > length:
         raise VariorumError("input", expected=f"rows of at most {length} tokens, the positions the model knows",
-                            found=f"a row of {n}", do="Shorten the input or build the model with a greater length.")  # fmt: skip
+                            found=f"a row of {n}",
+                            do="Shorten the input or build the model with a greater length.")  # fmt: skip

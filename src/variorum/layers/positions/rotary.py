@@ -10,7 +10,7 @@ from variorum.core import Rotation, Traits
 class Rotary(Rotation):
     """Turns channel pairs (i, i + d/2) of a head by the angle t * base^(-2i/d). Su et al. 2021, arXiv:2104.09864.
 
-    Halves are paired (as GPT-NeoX and Llama do) instead of neighbours; the two differ by a fixed permutation of channels.
+    Halves are paired (as GPT-NeoX and Llama do) instead of neighbours; the two differ by a permutation of channels.
     """
 
     traits: Traits = Traits(causal=True, streams=True)

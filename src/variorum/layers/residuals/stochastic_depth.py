@@ -24,7 +24,9 @@ class StochasticDepth(Residual):
     def __init__(self, dim: int, *, norm: Spec[Norm], inner: Spec[Residual], drop: float) -> None:
         super().__init__()
         if not 0 <= drop < 1:
-            raise VariorumError("StochasticDepth drop", expected="a probability below 1", found=str(drop), do="Lower it.")
+            raise VariorumError(
+                "StochasticDepth drop", expected="a probability below 1", found=str(drop), do="Lower it."
+            )
         self.inner = inner.build(dim=dim, norm=norm)
         self.drop = drop
 
@@ -35,5 +37,7 @@ class StochasticDepth(Residual):
             return self.inner(x, branch, layout)
         rows = len(layout.lengths) if layout is not None and layout.packed else x.shape[0]
         keep = (torch.rand(rows, device=x.device) >= self.drop).to(x.dtype) / (1 - self.drop)
-        keep = keep[layout.row_of, None] if layout is not None and layout.packed else keep.view(-1, *[1] * (x.dim() - 1))
+        keep = (
+            keep[layout.row_of, None] if layout is not None and layout.packed else keep.view(-1, *[1] * (x.dim() - 1))
+        )
         return self.inner(x, lambda y: branch(y) * keep, layout)

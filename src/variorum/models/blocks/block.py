@@ -36,7 +36,11 @@ class Block(Layer, Streaming):
     examples = (
         {"mixer": Attention.spec(heads=2), "channels": MLP.spec()},
         {"mixer": Attention.spec(heads=2, pattern=Causal.spec()), "channels": MLP.spec(), "residual": PostNorm.spec()},
-        {"mixer": Attention.spec(heads=2, pattern=Causal.spec()), "channels": MLP.spec(), "cross": Attention.spec(heads=2)},
+        {
+            "mixer": Attention.spec(heads=2, pattern=Causal.spec()),
+            "channels": MLP.spec(),
+            "cross": Attention.spec(heads=2),
+        },
     )
 
     def __init__(

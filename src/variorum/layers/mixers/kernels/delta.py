@@ -42,9 +42,12 @@ def delta_recurrent(
 def delta_parallel(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """All tokens at once, in quadratic time and memory::
 
-    T = (I + tril(diag(b) K K^T, -1))^-1 diag(b)
-    V' = T (V - K S_0)                              what is written
-    O = Q S_0 + tril(Q K^T) V'                      S_n = S_0 + K^T V'
+        T  = (I + tril(diag(b) K K^T, -1))^-1 diag(b)
+        V' = T (V - K S_0)
+        O  = Q S_0 + tril(Q K^T) V'
+        S_n = S_0 + K^T V'
+
+    V' is what each token writes: the part of v_t that the state and the tokens before it do not already give.
     """
     *rows, state = operands(q, k, v, beta, state=state)
     with full_precision(q.device):
@@ -68,6 +71,6 @@ def delta_chunked(
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """In each chunk V' = T (V - K S) with T as in ``delta_parallel``, which needs no S: all are ready before the scan."""
+    """In each chunk V' = T (V - K S) with T as in ``delta_parallel``: it needs no S and is there before the scan."""
     transform = unit_lower_inverse(k @ k.mT * beta.unsqueeze(-1)) * beta.unsqueeze(-2)
     return chunk_scan(q, k, v, (q @ k.mT).tril_(), state, delta=(k, transform))
