@@ -18,7 +18,7 @@ class Delta(Mixer, Streaming):
     arXiv:2406.06484, run in chunks of ``chunk`` tokens. The state is (head_dim, head_dim) for each head, whatever n.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
+    traits: Traits = Traits(causal=True, streams=True, exports=False)
     examples = ({"heads": 2, "chunk": 4},)
 
     def __init__(self, dim: int, *, heads: int = 4, conv: int = 4, chunk: int = 64) -> None:

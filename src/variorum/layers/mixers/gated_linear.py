@@ -22,7 +22,7 @@ class GatedLinear(Mixer, Streaming):
     The state is (keys / heads, dim / heads) for each head, whatever n.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
+    traits: Traits = Traits(causal=True, streams=True, exports=False)
     examples = ({"heads": 2, "chunk": 4, "rank": 2},)
 
     def __init__(

@@ -17,7 +17,7 @@ class LinearAttention(Mixer, Streaming):
     mixers that came after it (1: none). The state is (head_dim, head_dim + 1) for each head, whatever n.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
+    traits: Traits = Traits(causal=True, streams=True, exports=False)
     examples = ({"heads": 2, "chunk": 4},)
 
     def __init__(self, dim: int, *, heads: int = 4, conv: int = 1, chunk: int = 32) -> None:
