@@ -122,7 +122,7 @@ def separate_downsampling(road: Road) -> Road:
 
 
 def layer_scale(road: Road) -> Road:
-    """A learned factor for each channel of a branch, 1e-6 at the start. This is ConvNeXt-T."""
+    """A learned factor for each channel of a branch, 1e-6 at first (training recipe, table 5). This is ConvNeXt-T."""
     return _swap(road, {Add.spec(): LayerScale.spec(inner=Add.spec())})
 
 
