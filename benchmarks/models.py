@@ -5,6 +5,8 @@
 Others: torch written by hand, transformers, x-transformers; all with torch's attention, without dropout. A training
 step is forward, cross-entropy, backward and fused AdamW on one fixed batch, in float32 and under bfloat16 autocast;
 inference is the forward pass in float32. Compiled: torch.compile with its defaults, of each library's model alike.
+Training and inference are timed in processes of their own.
+Ours runs as all its commands do, after `variorum.keep_memory()`: memory that one step frees is used by the next.
 Needs transformers and x-transformers (extra `parity`) and, for compiled, a C++ compiler.
 """
 
@@ -16,34 +18,56 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from _results import Comparison, Demand, Kind, Result, options
-from _timing import Call, Rival, alternate, script, serve
+from _timing import Call, Rival, Times, alternate, script, serve
 
-JOBS = ("inference fp32", "training fp32", "training bf16")
+JOBS = {"inference": ("inference fp32",), "training": ("training fp32", "training bf16")}
+"""What is timed in one process: who only wants answers does not train in it before."""
+
 TOGETHER = 2
 """Processes that get ready, and compile, at the same time."""
 
 
-def prepare(model: str, library: str, mode: str, *, quick: bool) -> tuple[dict[str, Call], dict[str, Any]]:
+def prepare(model: str, library: str, mode: str, phase: str, *, quick: bool) -> tuple[dict[str, Call], dict[str, Any]]:
     """The jobs of one candidate, and its number of parameters."""
     import torch
-    import torch.nn.functional as F
     from _rivals import LIBRARIES, SHAPES
 
+    if library == "variorum":
+        from variorum import keep_memory
+
+        keep_memory()
     torch.manual_seed(0)
     shape = SHAPES[model].tiny() if quick else SHAPES[model]
     inputs, targets = shape.batch_of()
     plain = LIBRARIES[library](model, shape)
     net = torch.compile(plain, dynamic=False) if mode == "compiled" else plain
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-4, fused=True)
-    losses: list[float] = []
+    jobs = training(plain, net, inputs, targets) if phase == "training" else inference(plain, net, inputs)
+    return jobs, {"parameters": sum(p.numel() for p in plain.parameters())}
+
+
+def inference(plain: Any, net: Any, inputs: Any) -> dict[str, Call]:
+    """The forward pass without gradients."""
+    import torch
+
+    plain.eval()
 
     def infer() -> None:
-        plain.eval()
         with torch.inference_mode():
             net(inputs)
 
+    return {"inference fp32": infer}
+
+
+def training(plain: Any, net: Any, inputs: Any, targets: Any) -> dict[str, Call]:
+    """Training steps; raises RuntimeError if the first of them learn nothing."""
+    import torch
+    import torch.nn.functional as F
+
+    plain.train()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-4, fused=True)
+    losses: list[float] = []
+
     def train(*, bf16: bool) -> None:
-        plain.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = F.cross_entropy(net(inputs).flatten(0, -2), targets.flatten())
         loss.backward()
@@ -54,10 +78,8 @@ def prepare(model: str, library: str, mode: str, *, quick: bool) -> tuple[dict[s
     for _ in range(3):
         train(bf16=False)
     if not (all(map(math.isfinite, losses)) and losses[-1] < losses[0]):
-        raise RuntimeError(f"{library} {model} does not learn its one batch: {losses}")
-    jobs: dict[str, Call] = {"inference fp32": infer, "training fp32": lambda: train(bf16=False),
-                             "training bf16": lambda: train(bf16=True)}  # fmt: skip
-    return jobs, {"parameters": sum(p.numel() for p in plain.parameters())}
+        raise RuntimeError(f"it does not learn its one batch: {losses}")
+    return {"training fp32": lambda: train(bf16=False), "training bf16": lambda: train(bf16=True)}
 
 
 @contextmanager
@@ -80,9 +102,11 @@ def measure(model: str, chosen: Namespace) -> tuple[list[Comparison], str]:
 
     modes, told = chosen.modes, (str(chosen.threads), *(["--quick"] if chosen.quick else []))
     labels = [(library, mode) for mode in modes for library in LIBRARIES]
-    with ready([(model, library, mode, *told) for library, mode in labels]) as (rivals, facts):
-        visits = {f"{library}, {mode}": rival.visit for (library, mode), rival in zip(labels, rivals, strict=True)}
-        times = alternate(visits, JOBS, chosen.rounds, seconds=60 * chosen.minutes)
+    times: dict[str, Times] = {}
+    for phase, jobs in JOBS.items():
+        with ready([(model, library, mode, phase, *told) for library, mode in labels]) as (rivals, facts):
+            visits = {f"{library}, {mode}": rival.visit for (library, mode), rival in zip(labels, rivals, strict=True)}
+            times |= alternate(visits, jobs, chosen.rounds, seconds=60 * chosen.minutes / len(JOBS))
     sizes = {library: fact["parameters"] / 1e6 for (library, _), fact in zip(labels, facts, strict=True)}
     found = [
         Comparison(
@@ -93,15 +117,16 @@ def measure(model: str, chosen: Namespace) -> tuple[list[Comparison], str]:
             demand=Demand(Kind.SPEED, 1.0),
         )
         for mode in modes
-        for job in JOBS
+        for jobs in JOBS.values()
+        for job in jobs
     ]
     return found, f"{model}, million parameters: {', '.join(f'{name} {size:.2f}' for name, size in sizes.items())}"
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        model, library, mode, threads, *rest = sys.argv[2:]
-        serve(int(threads), lambda: prepare(model, library, mode, quick=bool(rest)))
+        model, library, mode, phase, threads, *rest = sys.argv[2:]
+        serve(int(threads), lambda: prepare(model, library, mode, phase, quick=bool(rest)))
         return
     parser = options(__doc__, rounds=7)
     parser.add_argument("--only", nargs="+", choices=("GPT", "BERT", "ViT"), default=["GPT", "BERT", "ViT"])

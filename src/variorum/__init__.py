@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from variorum.core import Layout, Part, Spec, VariorumError
 
 __version__ = "0.1.0"
-_HOMES = {"Layout": "core", "Part": "core", "Spec": "core", "VariorumError": "core", "load": "runtime.bundle"}
+_HOMES = {"Layout": "core", "Part": "core", "Spec": "core", "VariorumError": "core", "load": "runtime.bundle",
+          "keep_memory": "runtime.allocator"}  # fmt: skip
 __all__ = ["Layout", "Part", "Spec", "VariorumError", "__version__"]
 
 

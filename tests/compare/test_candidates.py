@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from variorum.compare.candidates import Candidate, candidates
-from variorum.core import Spec, VariorumError, entries, rows
+from variorum.core import Spec, VariorumError, entries, find_entry, rows
 from variorum.data.bundled import load_task
 from variorum.data.table import TableTask
 
@@ -59,15 +59,24 @@ def test_a_system_for_other_data_names_both_kinds() -> None:
         candidates(load_task("iris"), systems=("cct",))
 
 
-def test_a_classifier_is_left_out_where_a_value_is_asked_for() -> None:
+@pytest.fixture
+def value() -> TableTask:
     frame = pd.DataFrame({"a": np.arange(60) % 7, "y": np.random.default_rng(0).normal(size=60)})
-    task = TableTask("t.csv", target="y", frame=frame)
-    found, left_out = candidates(task)
+    return TableTask("t.csv", target="y", frame=frame)
+
+
+def test_a_classifier_estimates_where_a_value_is_asked_for(value: TableTask) -> None:
+    found, _ = candidates(value)
+    spec = next(c.spec for c in found if c.name == "turner-introduction")
+    assert spec.at("head").part == "Regressor"
+    assert spec.at("head.pool") == find_entry("turner-introduction").fit("table").at("head.pool")
+    rows = next(value.held_out("test", 5))
+    assert spec.fill(**value.facts).build()(**rows.inputs).shape == rows.targets.shape
+
+
+def test_a_system_that_can_only_tell_classes_is_left_out_where_a_value_is_asked_for(value: TableTask) -> None:
+    found, left_out = candidates(value)
     assert {c.name for c in found if c.baseline} == {"gradient-boosting", "linear"}
-    classifiers = [
-        slug for slug, entry in entries().items() if "table" in entry.fits and "classes" in entry.fit("table").wants()
-    ]
-    for slug in classifiers:
-        assert any(note.startswith(f"Left out: {slug}: expected data that tell it classes") for note in left_out)
-        with pytest.raises(VariorumError, match="another kind of question"):
-            candidates(task, systems=(slug,))
+    assert any(note.startswith("Left out: tabpfn: expected data that tell it classes") for note in left_out)
+    with pytest.raises(VariorumError, match="another kind of question"):
+        candidates(value, systems=("tabpfn",))

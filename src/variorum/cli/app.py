@@ -9,6 +9,7 @@ import typer
 from variorum.cli.bundles import export, predict
 from variorum.cli.catalogue import catalogue, list_rows, show
 from variorum.cli.check import check
+from variorum.cli.claims import claims
 from variorum.cli.compare import compare
 from variorum.cli.doctor import doctor
 
@@ -28,6 +29,7 @@ app.command()(export)
 app.command("list")(list_rows)
 app.command()(show)
 app.command()(check)
+app.command()(claims)
 app.command()(catalogue)
 app.command()(doctor)
 
@@ -56,6 +58,9 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = DEBUG in given
     # It is understood behind a command too, where a reader of a failed command line would add it.
     command = typer.main.get_command(app)
+    from variorum.runtime.allocator import keep_memory
+
+    keep_memory()
     try:
         command([word for word in given if word != DEBUG], prog_name="variorum")
     except Exception as error:

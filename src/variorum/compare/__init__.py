@@ -10,7 +10,7 @@ __all__ = ["Results", "compare"]
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported at once: `python -m variorum.compare.worker` must find its module not yet imported.
+    # Not imported at once: whoever imports a part of this floor need not wait for all of it.
     if name in __all__:
         return getattr(import_module("variorum.compare.results"), name)
     raise AttributeError(f"module 'variorum.compare' has no attribute {name!r}")

@@ -6,10 +6,12 @@ from variorum.core import VariorumError
 
 LEAST_SECONDS = 1.0
 """Training for less than this says nothing about a candidate."""
-START_SECONDS = 6.0
-"""What starting a worker and loading the data is thought to take before the first one has shown it."""
+START_SECONDS = 3.0
+"""What a worker is thought to take to load the data before the first one has shown it."""
 CAUTION = 1.25
-"""Once starts have been seen, a later one is thought to take this many times the longest of them."""
+"""Once a worker has loaded the data, the next is thought to take this many times as long, and a little more."""
+ENDING_SECONDS = 0.5
+"""What starting a process, ending it and reading its result takes."""
 FINAL_SECONDS_EACH = 1.5
 """What the last pass takes for each candidate, besides starting."""
 TOLERANCE, OVERRUN = 0.06, 0.1
@@ -30,7 +32,7 @@ class Shares:
     @property
     def start(self) -> float:
         """Seconds that a worker is expected to take besides training and scoring."""
-        return CAUTION * max(self._starts) if self._starts else START_SECONDS
+        return CAUTION * max(self._starts) + ENDING_SECONDS if self._starts else START_SECONDS
 
     @property
     def final(self) -> float:
@@ -38,8 +40,8 @@ class Shares:
         return self.start + FINAL_SECONDS_EACH * self.candidates
 
     def learn(self, seconds: float) -> None:
-        """A worker took this long besides training and scoring."""
-        self._starts.append(max(0.0, seconds))
+        """A worker took this long to load the data."""
+        self._starts.append(seconds)
 
     def share(self, elapsed: float, *, left: int) -> float:
         """Seconds for training and scoring of each of ``left`` candidates, ``elapsed`` seconds into the job."""

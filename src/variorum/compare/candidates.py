@@ -7,8 +7,11 @@ import torch
 
 from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.describe import ASSUMED
+from variorum.compare.training import recipe
 from variorum.core import Entry, Spec, VariorumError, entries, find_entry, rows
 from variorum.data.task import Task
+from variorum.layers.heads.classifier import Classifier
+from variorum.layers.heads.regressor import Regressor
 from variorum.train.descent import Descent
 
 
@@ -64,8 +67,8 @@ def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[l
 
 def _system(entry: Entry, task: Task) -> Candidate:
     """The system as a candidate; raises :class:`VariorumError` if what the data tell does not complete it."""
-    spec = entry.fit(task.reads)
-    unknown = sorted(spec.fill(**task.facts).wants() & ASSUMED.keys())
+    spec, how = _answering(entry.fit(task.reads), task), entry.recipe or recipe(task)
+    unknown = sorted((spec.fill(**task.facts).wants() & ASSUMED.keys()) | (how.cls.needs - task.facts.keys()))
     if unknown:
         expected = f"data that tell it {', '.join(unknown)}"
         raise VariorumError(entry.slug, expected=expected, found=f"a {task.reads} without",
@@ -73,9 +76,15 @@ def _system(entry: Entry, task: Task) -> Candidate:
     with torch.device("meta"):
         spec.fill(**task.facts).build()
     row = rows().get(entry.slug)
-    return Candidate(
-        entry.slug, row.name if row else entry.slug, spec, entry.recipe or Descent.spec(), False, entry.where
-    )
+    return Candidate(entry.slug, row.name if row else entry.slug, spec, how, False, entry.where)
+
+
+def _answering(spec: Spec[Any], task: Task) -> Spec[Any]:
+    """The spec; where a value is asked for, its classifier gives way to an estimate from the same pool."""
+    head = dict(spec.args).get("head")
+    if "classes" in task.facts or not isinstance(head, Spec) or head.cls is not Classifier:
+        return spec
+    return spec.but(head=Regressor.spec(pool=head["pool"]))
 
 
 def _wanted(slug: str, task: Task) -> Candidate:

@@ -1,12 +1,12 @@
 """The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has torch."""
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
 
 from variorum.compare.memory import Peak, release
+from variorum.compare.process import CONTEXT, get_ready, tie
 from variorum.core.registry import discover
 from variorum.runtime.bundle import load
 
@@ -30,12 +30,9 @@ def footprint(bundle: str, inputs: dict[str, Any]) -> float:
 
 def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> dict[str, float]:
     """The memory of each bundle, each in a fresh process that a server with torch forks."""
-    forks = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(forks)
-    if forks == "forkserver":
-        context.set_forkserver_preload(["variorum.compare.footprint"])
+    get_ready()
     found = {}
-    with ProcessPoolExecutor(max_workers=1, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=CONTEXT, max_tasks_per_child=1, initializer=tie) as pool:
         for name, bundle in bundles.items():
             found[name] = pool.submit(footprint, bundle, inputs).result()
     return found

@@ -1,13 +1,12 @@
 """How long a prediction takes. All candidates take turns, so that a noisy machine hits all alike.
 
-``python -m variorum.compare.latency FOLDER`` runs the last pass over a run folder in a fresh process: it loads every
-finished bundle, times one prepared row on one thread and batches on all threads in shuffled rounds, and writes
-``latency.json``. The memory of each is measured before, in a process of its own (see ``footprint``).
+The last pass over a run folder, in a fresh process, loads every finished bundle, times one prepared row on one thread
+and batches on all threads in shuffled rounds, and writes ``latency.json``. The memory of each is measured before, in a
+process of its own (see ``footprint``).
 """
 
 import json
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from variorum.compare.footprint import footprints
 from variorum.compare.job import Job
 from variorum.compare.machine import default_threads
 from variorum.compare.measure import row_lengths
-from variorum.compare.process import TIED, end_with_parent
+from variorum.compare.process import Tell
 from variorum.data.bundled import load_task
 from variorum.runtime.bundle import load
 
@@ -88,11 +87,12 @@ def rounds(
             number += 1
 
 
-def last_pass(out: Path) -> None:
+def last_pass(out: Path, tell: Tell) -> None:
     """Measure the bundles that ``latency.job.json`` in the run folder names, and write ``latency.json``."""
     asked = json.loads((out / ASKED).read_text("utf-8"))
     job = Job.from_dict(asked["job"])
     torch.set_num_threads(1)
+    tell({"stage": "timing"})
     task = load_task(job.data, target=job.target, seed=job.seed)
     single, batch = (next(iter(task.held_out("test", size))).inputs for size in (1, BATCH))
     rows = len(row_lengths(batch))
@@ -113,14 +113,3 @@ def last_pass(out: Path) -> None:
         found[name] = {"latency_ms": middle, "latency_p95_ms": high, "interleaved": True, "memory_mb": memory[name],
                        "throughput": rows / median(many[name]), "batch": rows}  # fmt: skip
     atomic.write(out / FOUND, json.dumps(found, indent=1, allow_nan=False) + "\n")
-
-
-def main() -> None:
-    """Measure the bundles of the run folder named on the command line."""
-    if TIED in sys.argv:
-        end_with_parent()
-    last_pass(Path(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()

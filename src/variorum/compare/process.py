@@ -1,32 +1,45 @@
-"""A process of our own: its lines are read as they come, it ends at a deadline, and it never outlives its parent."""
+"""A process of our own: its events are heard as they come, it ends at a deadline, and it never outlives its parent.
+
+Processes are forked from a server that has imported everything already, so that one is there within milliseconds; where
+a system cannot do that, they are started anew.
+"""
 
 import json
+import multiprocessing
 import os
-import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-TIED = "--tied"
+from variorum.core import VariorumError
+from variorum.runtime.allocator import keep_memory
+
+Tell = Callable[[dict[str, Any]], None]
+Work = Callable[[Path, Tell], None]
+"""What a process does: it is given its folder, and what to tell events with. A function of a module."""
+
+FORKS = sys.platform == "linux"  # elsewhere libraries may not survive a fork
+CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+IMPORTED = ("variorum.compare.worker", "variorum.compare.latency", "lightning_fabric")
 TICK = 0.2
 GRACE = 5.0
 
+_BOOKS = threading.Lock()  # multiprocessing keeps one list of children, which no two threads may look through at once
 
-def end_with_parent() -> None:
-    """End this process as soon as its standard input ends, which is when the parent that holds it is gone."""
 
-    def wait() -> None:
-        while os.read(0, 4096):  # not the buffered reader: its lock would be held while Python shuts down
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def get_ready() -> None:
+    """Start the server, which imports what the work needs while its parent does something else."""
+    if FORKS:
+        CONTEXT.set_forkserver_preload(list(IMPORTED))
+        forkserver.ensure_running()
 
 
 class End(StrEnum):
@@ -37,86 +50,109 @@ class End(StrEnum):
     STOPPED = "everything was stopped"
 
 
-def run(
-    module: str,
-    folder: Path,
-    *,
-    log: Path,
-    seconds: float,
-    told: Callable[[dict[str, Any]], None],
-    stop: threading.Event,
-) -> tuple[int, End]:
-    """Run ``python -m module folder``: its exit code, and why it ended.
+def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop: threading.Event) -> tuple[int, End]:
+    """Do ``work(folder, tell)`` in a process: its exit code, and why it ended.
 
-    JSON lines of its standard output are passed to ``told``; its standard error is appended to ``log``. When ``stop``
-    is set it is interrupted, as by Ctrl-C, has some seconds to save what it has, and is then ended.
+    What it tells is passed to ``told``; what it prints is appended to ``log``. An error that it raises is told as
+    ``{"error": text}``. When ``stop`` is set it is interrupted, as by Ctrl-C, has some seconds to save what it has, and
+    is then ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as errors:
-        command = [sys.executable, "-m", module, str(folder), TIED]
-        # A group of its own: what the process itself starts ends with it, and a terminal's Ctrl-C stops at the parent.
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-        ) as child:
-            try:
-                end = _listen(child, time.monotonic() + seconds, told, stop)
-                if end is End.STOPPED:
-                    _interrupt(child)
-            finally:
-                _end(child)
-    return child.returncode, end
+    get_ready()
+    events, sender = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=_child, args=(work, folder, log, sender))
+    with _BOOKS:
+        child.start()
+    sender.close()
+    try:
+        end = _listen(child, events, time.monotonic() + seconds, told, stop)
+        if end is End.STOPPED:
+            _interrupt(child)
+    finally:
+        _end(child)
+        events.close()
+    return child.exitcode, end
 
 
-def _listen(
-    child: "subprocess.Popen[bytes]", deadline: float, told: Callable[[dict[str, Any]], None], stop: threading.Event
-) -> End:
+def _listen(child: Any, events: Connection, deadline: float, told: Tell, stop: threading.Event) -> End:
     """Pass on events until the child ends, the deadline is over, or all is stopped."""
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    assert child.stdout is not None, "Popen was asked for a pipe"
-    threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
-    open_ = True
-    while open_ or child.poll() is None:
-        if stop.is_set():
-            return End.STOPPED
+    sources = [events, child.sentinel]
+    while not stop.is_set():
         if time.monotonic() > deadline:
             return End.LATE
-        try:
-            line = lines.get(timeout=TICK) if open_ else None
-        except queue.Empty:
-            continue
-        open_ = line is not None
-        if line is not None:
-            told(json.loads(line))
-        else:
-            stop.wait(TICK / 10)  # its output has ended, and so will it
-    return End.ITSELF
+        ready = wait(sources, TICK)
+        if events in ready:
+            try:
+                told(json.loads(events.recv_bytes()))
+            except (EOFError, OSError):  # it has closed its end, or was ended while it wrote
+                sources.remove(events)
+        elif ready:
+            return End.ITSELF
+    return End.STOPPED
 
 
-def _interrupt(child: "subprocess.Popen[bytes]") -> None:
-    """Ask the child to stop, and wait for it a little."""
+def _interrupt(child: Any) -> None:
+    """Ask the child to stop, and wait for it a little: after that it is ended by force."""
     if sys.platform != "win32":
-        child.send_signal(signal.SIGINT)
-        try:
-            child.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:
-            return  # it is ended by force
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGINT)
+        wait([child.sentinel], GRACE)
 
 
-def _read(stream: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    if child.poll() is None:
-        if sys.platform == "win32":
+def _end(child: Any) -> None:
+    with _BOOKS:
+        if child.is_alive():
+            if sys.platform != "win32":
+                with suppress(ProcessLookupError):  # it may not have come to having a group of its own
+                    os.killpg(child.pid, signal.SIGKILL)
             child.kill()
-        else:
-            os.killpg(child.pid, signal.SIGKILL)
-    if child.stdin is not None:
-        child.stdin.close()
-    child.wait()
+        child.join()
+
+
+def _child(work: Work, folder: Path, log: Path, sender: Connection) -> None:
+    """What runs in the process."""
+    tie()
+    keep_memory()
+    errors = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(errors, 1)
+    os.dup2(errors, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born without it
+
+    def tell(event: dict[str, Any]) -> None:
+        sender.send_bytes(json.dumps(event).encode())
+
+    try:
+        work(folder, tell)
+    except VariorumError as error:
+        tell({"error": str(error)})
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # the parent stops the comparison; what was trained is in the checkpoint
+    except MemoryError as error:
+        tell({"error": "out of memory"})
+        raise SystemExit(3) from error
+    except Exception as error:
+        tell({"error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def tie() -> None:
+    """Give this process a group of its own, which ends as soon as the process that asked for it is gone.
+
+    What it starts ends with it, and a terminal's Ctrl-C stops at its parent.
+    """
+    if sys.platform != "win32":
+        os.setsid()
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        assert parent is not None, "multiprocessing started this process"
+        parent.join()
+        if sys.platform != "win32":
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def says_exit(code: int) -> str:

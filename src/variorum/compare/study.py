@@ -31,6 +31,7 @@ EVENTS, LOG, WINNER, REPORT = "events.jsonl", "log.txt", "winner", "report.html"
 def run(job: Job, out: Path, watch: Watcher) -> Record:
     """Do what the job asks, or what is left of it; raises :class:`VariorumError` before anything is written."""
     began = time.monotonic()
+    process.get_ready()
     record = _prepare(job, out)
     waiting = record.waiting
     shares = Shares(job.seconds, candidates=len(record.candidates), workers=min(job.workers, max(1, len(waiting))))
@@ -119,7 +120,6 @@ class _Study:
         folder = self.record.folder(candidate.name)
         worker.Work(self.record.job, candidate, granted).write(folder)
         told: dict[str, Any] = {}
-        began = time.monotonic()
         with (folder / EVENTS).open("a", encoding="utf-8") as events:
 
             def hear(event: dict[str, Any]) -> None:
@@ -128,14 +128,12 @@ class _Study:
                 self.watch.told(candidate.name, event)
 
             limit = self.shares.limit(granted, self.elapsed)
-            code, end = process.run(
-                "variorum.compare.worker", folder, log=folder / LOG, seconds=limit, told=hear, stop=self.stop
-            )
+            code, end = process.run(worker.work, folder, log=folder / LOG, seconds=limit, told=hear, stop=self.stop)
         if end is process.End.STOPPED:
             return
         if code == 0 and (folder / worker.RESULT).exists():
             found = json.loads((folder / worker.RESULT).read_text("utf-8"))
-            self.shares.learn(time.monotonic() - began - found.pop("used_seconds"))
+            self.shares.learn(found.pop("start_seconds"))
             span = interval(worker.read_scores(folder), seed=self.record.job.seed)
             self._keep(result.but(state=State.FINISHED, low=span.low, high=span.high, interval=span.method, **found))
             return
@@ -157,7 +155,7 @@ class _Study:
         asked = {"job": record.job.to_dict(), "bundles": bundles, "seconds": seconds}
         atomic.write(record.out / latency.ASKED, json.dumps(asked) + "\n")
         limit = self.shares.last_limit(self.elapsed)
-        code, end = process.run("variorum.compare.latency", record.out, log=record.out / LOG, seconds=limit,
+        code, end = process.run(latency.last_pass, record.out, log=record.out / LOG, seconds=limit,
                                 told=lambda event: None, stop=self.stop)  # fmt: skip
         if code != 0:
             why = "took too long" if end is process.End.LATE else process.says_exit(code)

@@ -1,16 +1,11 @@
-"""One candidate trained and measured in a process of its own: ``python -m variorum.compare.worker FOLDER``.
+"""One candidate trained and measured, in a process of its own (see ``process``).
 
-The folder holds ``job.json``. Events go to standard output, a JSON object a line; what libraries print goes to standard
-error. At the end ``bundle/``, ``scores.safetensors`` and ``result.json`` stand in the folder, the last only if all is
-well: a candidate without it has failed. Its peak memory is its own, and when it crashes nothing else does.
+Its folder holds ``job.json``. At the end ``bundle/``, ``scores.safetensors`` and ``result.json`` stand there, the last
+only if all is well: a candidate without it has failed. Its peak memory is its own; when it crashes nothing else does.
 """
 
-import importlib
 import json
-import os
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +23,11 @@ from variorum.compare.job import Job
 from variorum.compare.latency import quick
 from variorum.compare.measure import BATCH, folder_bytes, parameters, row_lengths, score
 from variorum.compare.memory import Peak
-from variorum.compare.process import TIED, end_with_parent
-from variorum.core import Part, VariorumError
+from variorum.compare.process import Tell
+from variorum.core import Part
 from variorum.data.bundled import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
-from variorum.train.descent import Descent
 from variorum.train.recipe import Budget, Run
 
 JOB, RESULT, SCORES, BUNDLE, CHECKPOINTS = "job.json", "result.json", "scores.safetensors", "bundle", "checkpoints"
@@ -42,8 +36,6 @@ MOST_FOR_SCORING = 0.7
 
 TRIED = 16
 """Rows that scoring is tried out with."""
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -68,12 +60,11 @@ class Work:
 
 def work(folder: Path, tell: Tell) -> None:
     """Train, save, load again and measure the candidate that the folder's ``job.json`` names."""
+    entered = time.monotonic()
     given = Work.read(folder)
     # Small models learn faster side by side on one thread each than one after another on all of them.
     torch.set_num_threads(1)
     tell({"stage": "reading"})
-    if not given.candidate.brief:
-        importlib.import_module("lightning_fabric")  # takes seconds, which are not the candidate's
     task = load_task(given.job.data, target=given.job.target, seed=given.job.seed)
     tell({"stage": "training", "metric": task.metric})
     began = time.monotonic()
@@ -87,7 +78,7 @@ def work(folder: Path, tell: Tell) -> None:
     del model
     measured = measure(folder, task)
     found = {"metric": task.metric, "train_memory_mb": peak, "train_seconds": trained, "steps": last.get("step"),
-             "used_seconds": time.monotonic() - began, **measured}  # fmt: skip
+             "start_seconds": began - entered, **measured}  # fmt: skip
     atomic.write(folder / RESULT, json.dumps(found, indent=1, allow_nan=False) + "\n")
     tell({"stage": "done"})
 
@@ -133,7 +124,7 @@ def read_scores(folder: Path) -> Scores:
 
 def scoring_seconds(candidate: Candidate, task: Task, seconds: float) -> float:
     """Seconds that scoring the test rows will take, tried out on the untrained model where the spec is that model."""
-    if candidate.recipe.cls is not Descent:  # what its recipe will make of the spec, and of what size, is not known yet
+    if not candidate.recipe.cls.keeps_spec:  # what its recipe will make of the spec, and of what size, is not known yet
         return 0.05 * seconds
     model = candidate.spec.fill(**task.facts).build().eval()
     rows = sum(len(row_lengths(batch.inputs)) for batch in task.held_out("test", BATCH))
@@ -158,33 +149,3 @@ def provenance(given: Work, task: Task, trained: float) -> dict[str, Any]:
         "train_seconds": round(trained, 1),
         "torch": torch.__version__,
     }
-
-
-def main() -> None:
-    """Run the work of the folder named on the command line."""
-    # Standard output is for events alone: what anything else prints there goes to standard error.
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    if TIED in sys.argv:
-        end_with_parent()
-
-    def tell(event: dict[str, Any]) -> None:
-        print(json.dumps(event), file=events, flush=True)
-
-    try:
-        work(Path(sys.argv[1]), tell)
-    except VariorumError as error:
-        tell({"error": str(error)})
-        raise SystemExit(2) from error
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # the parent stops the comparison; what was trained is in the checkpoint
-    except MemoryError as error:
-        tell({"error": "out of memory"})
-        raise SystemExit(3) from error
-    except Exception as error:
-        tell({"error": f"{type(error).__name__}: {error}"})
-        raise
-
-
-if __name__ == "__main__":
-    main()

@@ -49,6 +49,8 @@ class Descent(Recipe):
     writes the checkpoint and raises KeyboardInterrupt; a second Ctrl-C stops at once.
     """
 
+    keeps_spec = True
+
     def __init__(
         self,
         *,

@@ -27,6 +27,8 @@ class PriorFitted(Recipe):
     takes.
     """
 
+    needs = frozenset({"columns", "classes"})
+
     def __init__(
         self,
         *,

@@ -35,6 +35,10 @@ class Recipe(Registered, abstract=True):
     """Makes a trained model of a Spec and a task."""
 
     kind: ClassVar[str] = "recipe"
+    keeps_spec: ClassVar[bool] = False
+    """Is the trained model the spec itself, filled with the task's facts, and nothing around it?"""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Facts that a task must tell for this recipe."""
 
     @abstractmethod
     def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:

@@ -3,10 +3,10 @@
 from typing import Any
 
 from variorum.compare.baselines.baseline import Baseline
+from variorum.compare.training import recipe
 from variorum.core import Spec
 from variorum.data.task import Task
 from variorum.models.convnet import ConvNet
-from variorum.train.descent import Descent
 from variorum.train.recipe import Recipe
 
 
@@ -17,4 +17,4 @@ class SmallCNN(Baseline):
 
     def pair(self, task: Task) -> tuple[Spec[Any], Spec[Recipe]]:
         small = min(task.facts["height"], task.facts["width"]) < 16
-        return ConvNet.spec(stages=2 if small else 3), Descent.spec()
+        return ConvNet.spec(stages=2 if small else 3), recipe(task)

@@ -65,7 +65,7 @@ def memory_format_does_not_matter(example: Example) -> None:
 @promise(CALLED)
 def annotations_hold(example: Example) -> None:
     """The shapes in the annotations of ``forward`` hold for equal rows, and for packed ones where it takes them."""
-    forward = jaxtyped(typechecker=beartype)(vars(example.cls)["forward"])
+    forward = jaxtyped(typechecker=beartype)(type(example.part).forward)
     size = example.size(7)
     forward(example.part, **example.given(example.rows(size, size), size))
     if TOKENS.met(example) and RAGGED.met(example):

@@ -67,7 +67,7 @@ def delta_chunked(
     Linear in n, forward and backward, in time and in memory. Any n will do: a last chunk is filled up with keys and
     rates of zero, which leave the state as it is. On a CPU 32 is the fastest chunk up to a width of 64, and 64 above.
     """
-    return by_chunks(_chunks, q, k, v, beta, state=state, chunk=chunk)
+    return by_chunks(_chunks, delta_step, q, k, v, beta, state=state, chunk=chunk)
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

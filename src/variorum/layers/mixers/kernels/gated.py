@@ -62,7 +62,7 @@ def gated_chunked(
     q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor | None = None, *, chunk: int = 32
 ) -> tuple[Tensor, Tensor]:
     """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks. Linear in n."""
-    return by_chunks(_chunks, q, k, v, decay=decay, state=state, chunk=chunk)
+    return by_chunks(_chunks, gated_step, q, k, v, decay=decay, state=state, chunk=chunk)
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

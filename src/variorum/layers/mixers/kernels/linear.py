@@ -46,7 +46,7 @@ def linear_chunked(
     q: Tensor, k: Tensor, v: Tensor, state: Tensor | None = None, *, chunk: int = 32
 ) -> tuple[Tensor, Tensor]:
     """Chunk by chunk: parallel within ``chunk`` tokens, recurrent between chunks. Linear in n."""
-    return by_chunks(_chunks, q, k, v, state=state, chunk=chunk)
+    return by_chunks(_chunks, linear_step, q, k, v, state=state, chunk=chunk)
 
 
 def _chunks(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,8 @@ def by_tokens(
 ) -> tuple[Tensor, Tensor]:
     """``step`` for one token after another; operands as ``operands`` takes them, each handed on without its axis 1."""
     *tokens, carried = operands(q, k, v, *gates, state=state, decay=decay)
+    if torch.compiler.is_exporting():
+        return _scanned(step, tokens, carried, v.dtype)
     outputs = []
     for now in zip(*(x.unbind(1) for x in tokens), strict=True):
         o, carried = step(*now, carried)
@@ -34,8 +36,21 @@ def by_tokens(
     return (torch.stack(outputs, dim=1) if outputs else tokens[2]).to(v.dtype), carried
 
 
+def _scanned(step: Kernel, tokens: list[Tensor], state: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The same as a single operation, which a file for any length of row can hold."""
+    from torch._higher_order_ops.scan import scan  # slow to import, and of use here alone
+
+    def go_on(state: Tensor, now: list[Tensor]) -> tuple[Tensor, Tensor]:
+        o, after = step(*now, state)
+        return after, o.to(dtype)
+
+    last, outputs = scan(go_on, state, [x.transpose(0, 1) for x in tokens])
+    return outputs.transpose(0, 1), last
+
+
 def by_chunks(
     kernel: Kernel,
+    step: Kernel,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -48,10 +63,13 @@ def by_chunks(
 
     kernel: takes q, k, v, gates and decay as ``fold`` returns them and a state (batch * heads, d_k, d_v); returns O
     like v and the state after the last chunk. Zeros that fill up the last chunk must leave the state as it is.
+    step: the same for one token, as ``by_tokens`` takes it; exported files go by it, for their rows are of any length.
 
     Time is linear in n, forward and backward, if the kernel's is linear in the number of chunks; training
     keeps what the kernel saves, or, for long rows, only the operands and one state a segment.
     """
+    if torch.compiler.is_exporting():
+        return by_tokens(step, q, k, v, *gates, state=state, decay=decay)
     if chunk < 1:
         raise VariorumError("chunk", expected="1 token or more", found=str(chunk), do="16 to 64 are fast on a CPU.")
     *rows, start = operands(q, k, v, *gates, state=state, decay=decay)

@@ -1,0 +1,15 @@
+"""How systems and baselines alike are trained, unless a system has a recipe of its own."""
+
+from variorum.core import Spec
+from variorum.data.task import Task
+from variorum.train.by_law import ByLaw
+from variorum.train.descent import Descent
+from variorum.train.precision import Precision
+from variorum.train.recipe import Recipe
+
+
+def recipe(task: Task) -> Spec[Recipe]:
+    """Gradient descent in the precision that is measured to be the faster; language models by the published law."""
+    if "vocab" in task.facts and "classes" not in task.facts:
+        return ByLaw.spec(precision=Precision.AUTO)
+    return Descent.spec(precision=Precision.AUTO)

@@ -1,0 +1,44 @@
+"""Attention weights can be asked of every system that attends; of the others one is told why not."""
+
+import pytest
+import torch
+
+from variorum.compare.describe import ASSUMED, example
+from variorum.core import Mixer, Part, Spec, VariorumError, entries, points
+from variorum.explain.attention import attention_weights
+
+FITTED = [(slug, data) for slug, entry in entries().items() for data in entry.fits]
+
+
+@pytest.fixture(params=FITTED, ids=[f"{slug}-{data}" for slug, data in FITTED])
+def model(request: pytest.FixtureRequest) -> Part:
+    slug, data = request.param
+    spec = entries()[slug].fit(data)
+    assert isinstance(spec, Spec)
+    facts = {**ASSUMED, **({"height": 16, "width": 16} if data == "images" else {})}
+    torch.manual_seed(0)
+    return spec.fill(**facts).build().eval()
+
+
+def test_weights_are_told_or_it_is_said_why_not(model: Part) -> None:
+    inputs, _ = example(model)
+    if not inputs:
+        pytest.skip("its inputs are not raw data")
+    mixers = {type(part).__name__ for part in model.modules() if isinstance(part, Mixer)}
+    attends = any(isinstance(part, Mixer) and "weights" in part.taps for part in model.modules())
+    if not attends:
+        with pytest.raises(VariorumError, match="form no weights over tokens" if mixers else "no mixer at all"):
+            attention_weights(model, **inputs)
+        return
+    told = attention_weights(model, **inputs)
+    for name, values in told.items():
+        assert values, f"{name} told nothing"
+        for weights in values:
+            assert weights.min() >= 0
+            assert weights.sum(-1).max() <= 1 + 1e-4
+
+
+def test_every_block_of_every_shape_has_a_point(model: Part) -> None:
+    blocks = {name for name, part in model.named_modules() if type(part).__name__.endswith("Block")}
+    named = points(model)
+    assert all(any(point.startswith(f"{block}.") for point in named) for block in blocks)
