@@ -42,8 +42,8 @@ NO_MASK = """
         if layout is not None and layout.packed:
             padded = [nn.utils.rnn.pad_sequence(t.split(layout.lengths), batch_first=True) for t in (q, k, v)]
             rows = zip(self._attend(*padded), layout.lengths, strict=True)
-            return self.out(torch.cat([row[:n] for row, n in rows]).flatten(-2))
-        return self.out(each_row"""
+            return self._joined(torch.cat([row[:n] for row, n in rows]))
+        return self._joined(each_row"""
 
 KEEP_STATE = """
         if "kept" in self.__dict__ and len(self.__dict__["kept"]) == batch:
@@ -53,7 +53,7 @@ KEEP_STATE = """
 FAULTS = [
     Fault(
         "padding leaks through the softmax", Attention,
-        (("\n        return self.out(each_row", NO_MASK),),
+        (("\n        return self._joined(each_row", NO_MASK),),
         PACKED, ({"heads": 2},),
     ),
     Fault(
@@ -88,7 +88,7 @@ FAULTS = [
     ),
     Fault(
         "quadratic work declared linear", Attention,
-        (("growth=Growth.QUADRATIC", "growth=Growth.LINEAR"),),
+        (("Growth.QUADRATIC if self.reach is None else Growth.LINEAR", "Growth.LINEAR"),),
         {"work-grows-as-declared"}, CAUSAL,
     ),
     Fault(
@@ -104,9 +104,9 @@ FAULTS = [
     Fault(
         "bfloat16 answered in float32", MLP,
         (
-            ("return self.dropout(self.down(", "y = self.dropout(self.down("),
-            ("self.activation(self.up(x)))))",
-             "self.activation(self.up(x)))))\n        return y.to(torch.promote_types(y.dtype, torch.float32))"),
+            ("        return self.dropout(self.down(inner if self.norm is None else self.norm(inner)))",
+             "        y = self.dropout(self.down(inner if self.norm is None else self.norm(inner)))\n"
+             "        return y.to(torch.promote_types(y.dtype, torch.float32))"),
             ("from jaxtyping import", "import torch\nfrom jaxtyping import"),
         ),
         {"dtype-is-kept"},
@@ -119,7 +119,8 @@ FAULTS = [
     ),
     Fault(
         "a step forgets its position", Attention,
-        (('(layout or Layout()).but(start=state.tensor("length")).positions(x)', "positions(x, layout)"),),
+        (('where = (layout or Layout()).but(start=state.tensor("length")).positions(x)',
+          "where = positions(x, layout)"),),
         STREAMED, ROTARY,
     ),
     Fault(
@@ -129,7 +130,8 @@ FAULTS = [
     ),
     Fault(
         "pieces are counted as steps", Attention,
-        (("length=length + q.shape[1])", "length=length + 1)"),),
+        (("State(keys=keys, values=values, length=length + k.shape[1])",
+          "State(keys=keys, values=values, length=length + 1)"),),
         {"pieces-equal-the-whole", "uneven-pieces-equal-the-whole"}, CAUSAL,
     ),
     Fault(

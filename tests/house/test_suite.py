@@ -10,6 +10,7 @@ from variorum import testing
 from variorum.core import Channel, Embed, Growth, Layout, Traits, VariorumError, isolated
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
+from variorum.layers.mixers.short_conv import ShortConv
 from variorum.layers.patterns.causal import Causal
 from variorum.testing import suite
 from variorum.testing.checks.growth import exponent
@@ -44,7 +45,7 @@ def half() -> type[Channel]:
 
 def test_a_part_is_given_as_class_name_or_spec() -> None:
     spec = Attention.spec(heads=4, dim=32, pattern=Causal.spec())
-    for part, labels in ((MLP, {"0"}), ("MLP", {"0"}), (spec, {"0"})):
+    for part, labels in ((ShortConv, {"0"}), ("ShortConv", {"0"}), (spec, {"0"})):
         report = testing.check(part)
         assert report.ok and {result.example for result in report.results} == labels
     assert testing.check(MLP).part == "MLP"
@@ -53,7 +54,7 @@ def test_a_part_is_given_as_class_name_or_spec() -> None:
 
 
 def test_what_does_not_apply_says_why() -> None:
-    report = testing.check(MLP)
+    report = testing.check(ShortConv)
     (result,) = [r for r in report.results if r.check == "taps-tell"]
     assert result.outcome is testing.Outcome.NOT_APPLICABLE and result.message == "it has no taps"
     assert outcomes(testing.check(Attention), "no-look-ahead") == {
@@ -63,7 +64,7 @@ def test_what_does_not_apply_says_why() -> None:
 
 
 def test_one_check_may_be_asked_for() -> None:
-    report = testing.check(MLP, only=["dtype-is-kept"])
+    report = testing.check(ShortConv, only=["dtype-is-kept"])
     assert [r.check for r in report.results] == ["builds", "dtype-is-kept"]
     with pytest.raises(VariorumError, match="'dtype-is-kept'"):
         testing.check(MLP, only=["dtype-is-kep"])

@@ -60,7 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
     command = typer.main.get_command(app)
     from variorum.runtime.allocator import keep_memory
 
-    keep_memory()
+    if args is None:  # this process is the command's own
+        keep_memory()
     try:
         command([word for word in given if word != DEBUG], prog_name="variorum")
     except Exception as error:

@@ -13,6 +13,7 @@ from variorum.compare.measure import parameters
 from variorum.compare.plain import changes, difference, parts
 from variorum.core import Entry, Part, Skeleton, Spec, VariorumError, entries, rows
 from variorum.core.errors import nearest
+from variorum.core.spec import steps
 
 ASSUMED: dict[str, Any] = {
     "vocab": 50257,
@@ -109,7 +110,7 @@ def example(model: Part) -> tuple[dict[str, Tensor], str]:
         return {}, ""
     inputs, said = {}, []
     for name, given in type(model).inputs.items():
-        owner: Any = model.get_submodule(given.embed) if given.embed else model
+        owner: Any = model.get_submodule(".".join(map(str, steps(given.embed)))) if given.embed else model
         reads = given.reads or owner.reads
         if reads not in _ROWS:
             return {}, ""

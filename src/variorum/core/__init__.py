@@ -3,12 +3,18 @@
 from variorum.core.catalogue import Entry, Row, entries, entry, find_entry, rows
 from variorum.core.errors import VariorumError, nearest
 from variorum.core.hooks import listen, points
+from variorum.core.initial import Initialiser, Stacked, initialise
 from variorum.core.isolated import isolated
 from variorum.core.kinds import (
+    Absorbing,
+    Answers,
     Channel,
     Conditioned,
+    DepthMix,
     Embed,
+    Expand,
     Head,
+    Injection,
     Input,
     Layer,
     Loss,
@@ -20,11 +26,13 @@ from variorum.core.kinds import (
     Pattern,
     Pool,
     Position,
+    Projection,
     Residual,
     Rotation,
     ScoreBias,
     Skeleton,
     Streaming,
+    StreamingEmbed,
     TokenPart,
     Tower,
 )
@@ -36,13 +44,19 @@ from variorum.core.state import State
 from variorum.core.traits import Growth, Traits
 
 __all__ = [
+    "Absorbing",
+    "Answers",
     "Change",
     "Channel",
     "Conditioned",
+    "DepthMix",
     "Embed",
     "Entry",
+    "Expand",
     "Growth",
     "Head",
+    "Initialiser",
+    "Injection",
     "Input",
     "Layer",
     "Layout",
@@ -56,6 +70,7 @@ __all__ = [
     "Pattern",
     "Pool",
     "Position",
+    "Projection",
     "Registered",
     "Residual",
     "Rotation",
@@ -63,8 +78,10 @@ __all__ = [
     "ScoreBias",
     "Skeleton",
     "Spec",
+    "Stacked",
     "State",
     "Streaming",
+    "StreamingEmbed",
     "TokenPart",
     "Tower",
     "Traits",
@@ -76,6 +93,7 @@ __all__ = [
     "entry",
     "find",
     "find_entry",
+    "initialise",
     "isolated",
     "listen",
     "nearest",

@@ -1,7 +1,7 @@
 """The kinds of parts: what each is given and gives. ``*tokens`` is (batch, n), or (tokens,) with a packed layout."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,10 +43,20 @@ class Streaming(ABC):
     ) -> tuple[Tensor, State]:
         """The next piece of every row, ``x`` (batch, n, dim), or packed pieces of uneven, even zero, length."""
 
-    def step(self, x: Tensor, state: State, memory: Memory | None = None) -> tuple[Tensor, State]:
-        """The next token of every row: ``x`` (batch, dim) -> (batch, dim)."""
-        out, state = self.advance(x.unsqueeze(1), state, None, memory)
+    def step(
+        self, x: Tensor, state: State, memory: Memory | None = None, layout: Layout | None = None
+    ) -> tuple[Tensor, State]:
+        """The next token of every row: ``x`` (batch, dim) -> (batch, dim). ``layout``: of rows of one token."""
+        out, state = self.advance(x.unsqueeze(1), state, layout, memory)
         return out.squeeze(1), state
+
+
+class Absorbing(ABC):
+    """A streaming part that can take tokens into its state for less than it costs to answer them as well."""
+
+    @abstractmethod
+    def absorb(self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None) -> State:
+        """The state after the next piece of every row, the one that ``advance`` would give."""
 
 
 class Mixer(TokenPart, abstract=True):
@@ -72,6 +82,16 @@ class Channel(Part, abstract=True):
         """``x`` (*any, dim) -> (*any, dim)."""
 
 
+class Projection(Part, abstract=True):
+    """Maps the channels of one token to others, where a matrix could stand: (*any, source) -> (*any, dim)."""
+
+    kind: ClassVar[str] = "projection"
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (*any, source) -> (*any, dim)."""
+
+
 class Norm(Part, abstract=True):
     """Normalises each token alone: (*any, dim) -> (*any, dim)."""
 
@@ -89,7 +109,37 @@ class Residual(Part, abstract=True):
 
     @abstractmethod
     def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], layout: Layout | None = None) -> Tensor:
-        """``x`` (*tokens, dim) and the branch -> (*tokens, dim)."""
+        """``x`` (*tokens, dim) and the branch -> (*tokens, dim). Some are also given ``memory``: see :meth:`join`."""
+
+    def join(
+        self, x: Tensor, branch: Callable[[Tensor], Tensor], layout: Layout | None, memory: Memory | None
+    ) -> Tensor:
+        """As ``forward``; a residual whose traits say ``memory`` is given it, as a fourth argument: a condition."""
+        return self(x, branch, layout, memory) if self.traits.memory else self(x, branch, layout)
+
+
+class Injection(Part, abstract=True):
+    """Shows a loop its input again: joins what the last pass gave to what went in, each token alone."""
+
+    kind: ClassVar[str] = "injection"
+
+    @abstractmethod
+    def start(self, x: Tensor) -> Tensor:
+        """What stands for the last pass before the first: the input ``x`` (*any, dim) -> (*any, dim)."""
+
+    @abstractmethod
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        """The last pass ``y`` (*any, dim) and the input ``x`` (*any, dim) -> what goes in next, (*any, dim)."""
+
+
+class DepthMix(Part, abstract=True):
+    """Makes what a layer is given of the outputs of all layers before it; built with their ``count``."""
+
+    kind: ClassVar[str] = "depth mix"
+
+    @abstractmethod
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        """``count`` outputs (*tokens, dim), the embedding's first -> (*tokens, dim)."""
 
 
 class Position(Part, abstract=True):
@@ -126,9 +176,15 @@ class Pattern(Registered, abstract=True):
     """Which keys a query may look at, told by positions; holds no parameters."""
 
     kind: ClassVar[str] = "pattern"
-    causal: ClassVar[bool] = False
-    dense: ClassVar[bool] = False
+    causal: bool = False
+    dense: bool = False
     """True for all keys, and for all keys not later than the query: what fused kernels know without a mask."""
+    piece: int | None = None
+    """Rows are cut into pieces of this many positions, and no query looks at a key of a later piece than its own; None:
+    no such cut, but for a causal pattern, whose pieces are single positions."""
+    reach: int | None = None
+    """A query looks at no key that is this far behind the last position of its piece (of a causal pattern: behind
+    itself), or further; None: no such bound."""
 
     @abstractmethod
     def allowed(self, queries: Tensor, keys: Tensor) -> Tensor | None:
@@ -155,6 +211,16 @@ class Merge(Part, abstract=True):
         """Tokens (*tokens, source) -> tokens (*fewer, dim) and how they lie."""
 
 
+class Expand(Part, abstract=True):
+    """Makes more, narrower tokens: the way back of a merge, in a decoder's stages."""
+
+    kind: ClassVar[str] = "expand"
+
+    @abstractmethod
+    def forward(self, x: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
+        """Tokens (*tokens, source) -> tokens (*more, dim) and how they lie."""
+
+
 class Embed(Part, abstract=True):
     """Makes tokens of raw inputs. ``reads`` names the kind of input: ids, images, table, series, ...; ``tokens`` is the
     number of tokens of a row where the sizes given to the constructor fix it.
@@ -167,6 +233,23 @@ class Embed(Part, abstract=True):
     @abstractmethod
     def forward(self, inputs: Tensor, layout: Layout | None = None) -> tuple[Tensor, Layout | None]:
         """Raw inputs -> tokens (*tokens, dim) and how they lie."""
+
+
+class StreamingEmbed(ABC):
+    """An embed whose tokens are made of several raw inputs each, piece by piece: pieces put together equal the whole.
+
+    Its trait ``piece`` is the number of raw inputs that make one token.
+    """
+
+    @abstractmethod
+    def start(self, batch: int) -> State:
+        """The state before the first raw input of each of ``batch`` rows."""
+
+    @abstractmethod
+    def advance(
+        self, inputs: Tensor, state: State, layout: Layout | None = None
+    ) -> tuple[Tensor, Layout | None, State]:
+        """The next piece of every row's raw inputs -> its tokens, how they lie, and the state after them."""
 
 
 class Head(Part, abstract=True):
@@ -223,6 +306,19 @@ class Tower(Skeleton, abstract=True):
         self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, Layout | None]:
         """The tokens that the head is given, (*tokens, dim), and how they lie."""
+
+
+class Answers(NamedTuple):
+    """Several answers to one question, where a model in training is judged by more than its last one.
+
+    Its loss is sum_k weights_k * objective(each_k) + judge(beside, targets): ``judge``, where there is one, gives a sum
+    over the same targets for what else the model answers. Lee et al. 2014, arXiv:1409.5185 (deeply-supervised nets).
+    """
+
+    each: tuple[Tensor, ...]
+    weights: tuple[float, ...]
+    beside: tuple[Tensor, ...] = ()
+    judge: Callable[[tuple[Tensor, ...], Any], Tensor] | None = None
 
 
 class Loss(NamedTuple):

@@ -18,6 +18,7 @@ class Layout:
 
     offsets: (rows + 1,) int64, first token of each packed row and the total; None for a batch of equal rows.
     grid: sizes of the grid the tokens of each row come from, row-major: (H, W) or (T, H, W).
+    extent: sides of the raw grid (pixels, voxels) that the tokens were made of, so that answers can be cut to it.
     coords: (*tokens, d) positions in space or time.     segments: (*tokens,) int64 segment of each token.
     start: (rows,) int64 position of each row's first token (0 unless a stream goes on).
     ``*tokens`` is (batch, n) for equal rows and (tokens,) for packed ones.
@@ -25,6 +26,7 @@ class Layout:
 
     offsets: Tensor | None = None
     grid: tuple[int, ...] | None = None
+    extent: tuple[int, ...] | None = None
     coords: Tensor | None = None
     segments: Tensor | None = None
     start: Tensor | None = None

@@ -24,8 +24,11 @@ class Traits:
     equivariant: permuting a row's tokens permutes the output likewise.
     grid: number of grid dimensions it needs (2: images; 0: none).
     coords: number of coordinates that each token needs in ``layout.coords`` (0: none).
+    segments: number of segments that it tells tokens apart by, from ``layout.segments`` (0: it does not look).
     length: the only row length it takes (0: any).     multiple: row lengths, or grid sides, are multiples of this.
+    piece: it streams in pieces of a multiple of this many tokens; only the last piece of a row may be of any length.
     growth: of FLOPs with the row length.
+    bounded: the number of tokens it makes of a row does not grow with the row.
     batchwise: in training, answers to a row depend on the other rows of its batch (what holds such a part need not say
     so again).
     """
@@ -38,10 +41,13 @@ class Traits:
     equivariant: bool = False
     grid: int = 0
     coords: int = 0
+    segments: int = 0
     length: int = 0
     multiple: int = 1
+    piece: int = 1
     growth: Growth = Growth.LINEAR
     exports: bool = True
+    bounded: bool = False
     batchwise: bool = False
 
     def but(self, **changes: object) -> "Traits":
@@ -60,10 +66,13 @@ class Traits:
             equivariant=self.equivariant and other.equivariant,
             grid=max(self.grid, other.grid),
             coords=max(self.coords, other.coords),
+            segments=max(self.segments, other.segments),
             length=max(self.length, other.length),
             multiple=math.lcm(self.multiple, other.multiple),
+            piece=math.lcm(self.piece, other.piece),
             growth=max(self.growth, other.growth, key=order.index),
             exports=self.exports and other.exports,
+            bounded=self.bounded or other.bounded,
             batchwise=self.batchwise or other.batchwise,
         )
 

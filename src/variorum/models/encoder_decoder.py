@@ -12,7 +12,7 @@ from variorum.layers.heads.features import Features
 from variorum.layers.heads.unembed import Unembed
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
-from variorum.models.blocks.block import Block
+from variorum.models.blocks.block import Block, streaming
 from variorum.models.stack import Stack
 from variorum.models.tying import tie
 
@@ -41,7 +41,7 @@ class EncoderDecoder(Skeleton, Streaming, Conditioned):
     )
 
     def __init__(
-        self, dim: int, *, encoder: Spec[Tower], decoder: Spec[Stack], tied: Sequence[tuple[str, str]] = ()
+        self, dim: int, *, encoder: Spec[Tower], decoder: Spec[Tower], tied: Sequence[tuple[str, str]] = ()
     ) -> None:
         super().__init__()
         self.encoder = encoder.build(dim=dim)
@@ -63,9 +63,9 @@ class EncoderDecoder(Skeleton, Streaming, Conditioned):
         return Memory(*self.encoder.hidden(source, source_layout))
 
     def start(self, batch: int) -> State:
-        return self.decoder.start(batch)
+        return streaming(self.decoder).start(batch)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
-        return self.decoder.advance(x, state, layout, memory)
+        return streaming(self.decoder).advance(x, state, layout, memory)

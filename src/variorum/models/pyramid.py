@@ -10,6 +10,7 @@ from variorum.layers.embed.patches import Patches
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.merges.conv import ConvMerge
 from variorum.layers.mixers.attention import Attention
+from variorum.layers.norms.identity import NoNorm
 from variorum.layers.norms.layernorm import LayerNorm
 from variorum.models.blocks.block import Block
 
@@ -20,6 +21,7 @@ class Pyramid(Tower):
     """head(norm(stage_S(merge(... stage_1(embed(inputs)))))), the tokens of stage s ``dims[s]`` wide.
 
     Blocks are numbered through all stages: ``blocks.0`` ... ``blocks.L-1``; ``merges.s`` stands before stage s + 1.
+    stage_norm: at the end of every stage, before its tokens are merged or shown (Wang et al. 2021, arXiv:2106.13797).
     """
 
     examples = (
@@ -41,6 +43,7 @@ class Pyramid(Tower):
         merges: Sequence[Spec[Merge]],
         head: Spec[Head],
         norm: Spec[Norm] = LayerNorm.spec(),
+        stage_norm: Spec[Norm] = NoNorm.spec(),
     ) -> None:
         super().__init__()
         if not dims or not len(dims) == len(stages) == len(merges) + 1:
@@ -54,6 +57,7 @@ class Pyramid(Tower):
         steps = zip(merges, dims, dims[1:], strict=False)
         self.merges = nn.ModuleList(merge.build(source=source, dim=dim) for merge, source, dim in steps)
         self.depths = [len(blocks) for blocks in stages]
+        self.norms = nn.ModuleList(stage_norm.build(dim=dim) for dim in dims)
         self.norm = norm.build(dim=dims[-1])
         self.head = head.build(dim=dims[-1])
 
@@ -84,5 +88,6 @@ class Pyramid(Tower):
             for block in self.blocks[first : first + depth]:
                 x = block(x, layout)
             first += depth
+            x = self.norms[stage](x)
             found.append((x, layout))
         return found

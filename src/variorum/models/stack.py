@@ -1,13 +1,32 @@
 """The plain skeleton: embed, blocks, norm, head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from variorum.core import Embed, Head, Layer, Layout, Memory, Norm, Spec, State, Streaming, Tower, Traits, promises
+from variorum.core import (
+    DepthMix,
+    Embed,
+    Head,
+    Initialiser,
+    Layer,
+    Layout,
+    Memory,
+    Norm,
+    Spec,
+    State,
+    Streaming,
+    StreamingEmbed,
+    Tower,
+    Traits,
+    VariorumError,
+    initialise,
+    promises,
+)
 from variorum.layers.channels.mlp import MLP
+from variorum.layers.depth.softmax_choice import SoftmaxChoice
 from variorum.layers.embed.tokens import TokenEmbed
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.heads.unembed import Unembed
@@ -28,12 +47,16 @@ class Stack(Tower, Streaming):
 
     Blocks with a cross mixer attend to ``memory``.
     tied: pairs of parameter names that are one tensor, such as ``("head.linear.weight", "embed.token.weight")``.
-    With causal streaming blocks the whole model streams: ``start``, ``advance``, ``step``.
+    choices: the i-th makes what follows block i of the outputs of the embedding and of all blocks up to it; a block
+    without one is followed by its output alone.
+    initial: initial values, applied in order, where they are not those that the parts have of themselves.
+    With streaming blocks the whole model streams: ``start``, ``advance``, ``step``.
     """
 
     examples = (
         {"embed": _EMBED, "blocks": [_CAUSAL] * 2, "head": Unembed.spec()},
         {"embed": _EMBED, "blocks": [_BOTH] * 2, "head": Classifier.spec()},
+        {"embed": _EMBED, "blocks": [_CAUSAL] * 2, "head": Unembed.spec(), "choices": [SoftmaxChoice.spec()] * 2},
     )
 
     def __init__(
@@ -44,19 +67,27 @@ class Stack(Tower, Streaming):
         blocks: Sequence[Spec[Layer]],
         head: Spec[Head],
         norm: Spec[Norm] = LayerNorm.spec(),
+        choices: Sequence[Spec[DepthMix]] = (),
         tied: Sequence[tuple[str, str]] = (),
+        initial: Sequence[Spec[Initialiser]] = (),
     ) -> None:
         super().__init__()
+        if len(choices) > len(blocks):
+            raise VariorumError("Stack choices", expected=f"at most one for each of the {len(blocks)} blocks",
+                                found=f"{len(choices)}", do="Leave some out.")  # fmt: skip
         self.embed = embed.build(dim=dim)
         self.blocks = nn.ModuleList(block.build(dim=dim) for block in blocks)
         self.norm = norm.build(dim=dim)
         self.head = head.build(dim=dim)
+        self.choices = nn.ModuleList(choice.build(count=i + 2) for i, choice in enumerate(choices))
         tie(self, tied)
+        initialise(self, initial)
 
     @property
     def traits(self) -> Traits:
-        """The promises of embed, blocks and head one after the other."""
-        return promises((self.embed, *self.blocks, self.head))
+        """The promises of embed, blocks and head one after the other; a piece is counted in raw inputs."""
+        tokens = promises((*self.blocks, self.head))
+        return self.embed.traits.along(tokens).but(piece=self.embed.traits.piece * tokens.piece)
 
     def forward(self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None) -> Tensor:
         x, layout = self.hidden(inputs, layout, memory)
@@ -66,14 +97,15 @@ class Stack(Tower, Streaming):
         self, inputs: Tensor, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, Layout | None]:
         x, layout = self.embed(inputs, layout)
-        for block in self.blocks:
-            x = block(x, layout, memory)
+        x = self._through(x, lambda i, x: self.blocks[i](x, layout, memory))
         return self.norm(x), layout
 
     def start(self, batch: int) -> State:
         length = torch.zeros(batch, dtype=torch.int64, device=next(self.parameters()).device)
-        blocks = {str(i): streaming(block).start(batch) for i, block in enumerate(self.blocks)}
-        return State(length=length, **blocks)
+        parts = {str(i): streaming(block).start(batch) for i, block in enumerate(self.blocks)}
+        if isinstance(self.embed, StreamingEmbed):
+            parts["embed"] = self.embed.start(batch)
+        return State(length=length, **parts)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
@@ -82,8 +114,24 @@ class Stack(Tower, Streaming):
         length = state.tensor("length")
         layout = (layout or Layout()).but(start=length)
         more = torch.tensor(layout.lengths, device=length.device) if layout.packed else x.shape[1]
-        x, layout = self.embed(x, layout)
         after: dict[str, Any] = {"length": length + more}
-        for i, block in enumerate(self.blocks):
-            x, after[str(i)] = streaming(block).advance(x, state.child(str(i)), layout, memory)
-        return self.head(self.norm(x), layout), State(after)
+        if isinstance(self.embed, StreamingEmbed):
+            x, layout, after["embed"] = self.embed.advance(x, state.child("embed"), layout)
+        else:
+            x, layout = self.embed(x, layout)
+
+        def go_on(i: int, x: Tensor) -> Tensor:
+            x, after[str(i)] = streaming(self.blocks[i]).advance(x, state.child(str(i)), layout, memory)
+            return x
+
+        return self.head(self.norm(self._through(x, go_on)), layout), State(after)
+
+    def _through(self, x: Tensor, visit: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """The blocks one after another, each given what is chosen of the outputs before it."""
+        outputs = [x]
+        for i in range(len(self.blocks)):
+            x = visit(i, x)
+            if i < len(self.choices):
+                outputs.append(x)
+                x = self.choices[i](outputs)
+        return x

@@ -11,13 +11,16 @@ from torch import Generator, Tensor
 from variorum.core import (
     Channel,
     Embed,
+    Expand,
     Head,
+    Injection,
     Layout,
     Memory,
     Merge,
     Norm,
     Pool,
     Position,
+    Projection,
     Registered,
     Residual,
     Rotation,
@@ -25,6 +28,8 @@ from variorum.core import (
     Spec,
     TokenPart,
 )
+from variorum.layers.joins.join import Join
+from variorum.layers.routers.router import Router
 from variorum.testing.facts import WIDTHS
 from variorum.testing.raw import find_raw
 
@@ -107,6 +112,25 @@ class PointwiseDriver(Driver):
         return {"x": Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x})}
 
 
+@drives(Projection)
+class ProjectionDriver(Driver):
+    """Called with ``x`` alone; answers are of another width."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x})}
+
+
+@drives(Injection)
+class InjectionDriver(Driver):
+    """Called with the last pass ``y`` and the input ``x``."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``y``, and ``x``."""
+        draw = vectors(width_of(example.spec))
+        return {"y": Stream(draw, lambda y, layout: {"y": y}), "x": Stream(draw, lambda x, layout: {"x": x})}
+
+
 @drives(Position)
 class PositionDriver(Driver):
     """Called with ``x`` and a layout."""
@@ -116,6 +140,15 @@ class PositionDriver(Driver):
     def streams(self, example: "Example") -> dict[str, Stream]:
         """``x``."""
         return {"x": _placed(example)}
+
+
+@drives(Router)
+class RouterDriver(Driver):
+    """Called with ``x`` alone; answers how much of each token goes where."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x``."""
+        return {"x": Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x})}
 
 
 @drives(Pool)
@@ -129,13 +162,25 @@ class PoolDriver(Driver):
         return {"x": _placed(example)}
 
 
-@drives(Head, Merge)
+@drives(Head, Merge, Expand)
 class AnswerDriver(Driver):
     """Called with ``x`` and a layout; answers for tokens or for rows."""
 
     def streams(self, example: "Example") -> dict[str, Stream]:
         """``x``."""
         return {"x": _placed(example)}
+
+
+@drives(Join)
+class JoinDriver(Driver):
+    """Called with ``x`` and the tokens kept from before."""
+
+    answers = Answers.SAME
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``x`` and ``skip``."""
+        draw = vectors(width_of(example.spec))
+        return {"x": Stream(draw, lambda x, layout: {"x": x}), "skip": Stream(draw, lambda x, layout: {"skip": x})}
 
 
 @drives(TokenPart)
@@ -146,23 +191,19 @@ class TokenDriver(Driver):
 
     def streams(self, example: "Example") -> dict[str, Stream]:
         """``x``, and ``memory``."""
-        streams = {"x": _placed(example)}
-        if example.with_memory:
-            draw = vectors(width_of(example.spec))
-            streams["memory"] = Stream(draw, lambda x, layout: {"memory": Memory(x, layout)}, along=False)
-        return streams
+        return {"x": _placed(example), **_memory(example)}
 
 
 @drives(Residual)
 class ResidualDriver(Driver):
-    """Called with ``x``, a branch that looks at one token at a time, and a layout."""
+    """Called with ``x``, a branch that looks at one token at a time, a layout and, where so said, a memory."""
 
     answers = Answers.SAME
 
     def streams(self, example: "Example") -> dict[str, Stream]:
-        """``x``."""
+        """``x``, and ``memory``."""
         given: Callable[..., dict[str, Any]] = lambda x, layout: {"x": x, "branch": _branch, "layout": layout}  # noqa: E731
-        return {"x": Stream(vectors(width_of(example.spec)), given)}
+        return {"x": Stream(vectors(width_of(example.spec)), given), **_memory(example)}
 
 
 @drives(Rotation)
@@ -200,10 +241,7 @@ class SkeletonDriver(Driver):
             spec = example.spec.at(path) if path else example.spec
             reads = own or spec.build(dim=WIDTHS["dim"]).reads
             streams[name] = raw_stream(spec, reads, name, layout, main=layout == "layout")
-        if example.with_memory:
-            draw = vectors(width_of(example.spec))
-            streams["memory"] = Stream(draw, lambda x, layout: {"memory": Memory(x, layout)}, along=False)
-        return streams
+        return {**streams, **_memory(example)}
 
 
 def raw_stream(spec: Spec[Any], reads: str, name: str, layout_name: str | None, *, main: bool) -> Stream:
@@ -219,6 +257,14 @@ def raw_stream(spec: Spec[Any], reads: str, name: str, layout_name: str | None, 
 
 def _placed(example: "Example") -> Stream:
     return Stream(vectors(width_of(example.spec)), lambda x, layout: {"x": x, "layout": layout})
+
+
+def _memory(example: "Example") -> dict[str, Stream]:
+    """The memory of an example that is given one."""
+    if not example.with_memory:
+        return {}
+    draw = vectors(width_of(example.spec))
+    return {"memory": Stream(draw, lambda x, layout: {"memory": Memory(x, layout)}, along=False)}
 
 
 def _branch(x: Tensor) -> Tensor:

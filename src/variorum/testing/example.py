@@ -21,6 +21,8 @@ Form = Callable[[Tensor], Tensor]
 SHAKE = 0.1
 BESIDE = 5
 """Length of the rows beside the main ones: a memory, a source."""
+PLACES = ("coords", "segments")
+"""What a layout tells of every token, where a part asks for it."""
 WHOLE = 12
 """Length of rows that only a whole model reads: a window of a series."""
 
@@ -112,12 +114,14 @@ class Example:
             row = {name: s.draw(lengths[name], generator) for name, s in self.streams.items()}
             if self.traits.coords:
                 row["coords"] = torch.randn(n, self.traits.coords, generator=generator, dtype=torch.float64)
+            if self.traits.segments:
+                row["segments"] = torch.randint(self.traits.segments, (n,), generator=generator)
             rows.append(row)
         return rows
 
     def along(self, row: Row, change: Form) -> Row:
         """The row with a change applied to everything that runs along its tokens."""
-        moves = {name for name, stream in self.streams.items() if stream.along} | {"coords"}
+        moves = {name for name, stream in self.streams.items() if stream.along} | {*PLACES}
         return {name: change(value) if name in moves else value for name, value in row.items()}
 
     def given(
@@ -139,9 +143,10 @@ class Example:
     def layout(self, rows: Sequence[Row], name: str, size: Size | None, form: Form | None = None) -> Layout | None:
         """How the rows of a stream of tokens lie, in a batch of this size or packed."""
         facts: dict[str, Any] = {}
-        if self.streams[name].along and self.traits.coords:
-            coords = (torch.cat if size is None else torch.stack)([row["coords"] for row in rows])
-            facts["coords"] = coords if form is None else form(coords)
+        for place in PLACES if self.streams[name].along else ():
+            if place in rows[0]:
+                found = (torch.cat if size is None else torch.stack)([row[place] for row in rows])
+                facts[place] = found if form is None else form(found)
         if self.streams[name].along and self.traits.grid:
             facts["grid"] = size
         if size is None:
@@ -153,8 +158,10 @@ class Example:
         self, part: Any, rows: Sequence[Row], size: Size, dtype: torch.dtype = torch.float64, form: Form | None = None
     ) -> list[list[Tensor]]:
         """The answers to each row, all given in one batch of equal rows; several where the part gives several."""
-        leaves = tensors(part(**self.given(rows, size, dtype, form)))
-        return [[leaf[r] for leaf in leaves] for r in range(len(rows))]
+        out = part(**self.given(rows, size, dtype, form))
+        if (lengths := packed_lengths(out)) is not None:
+            return [list(answer) for answer in zip(*(leaf.split(lengths) for leaf in tensors(out)), strict=True)]
+        return [[leaf[r] for leaf in tensors(out)] for r in range(len(rows))]
 
     def alone(self, part: Any, row: Row, size: Size) -> list[Tensor]:
         """The answers to one row given alone."""
@@ -164,8 +171,7 @@ class Example:
         """The answers to each row, all given packed."""
         out = part(**self.given(rows, None))
         lengths = [len(row[self.main]) for row in rows] if self.main else []
-        if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Layout):
-            lengths = out[1].lengths
+        lengths = packed_lengths(out) or lengths
         return [list(answer) for answer in zip(*(self.split(leaf, lengths) for leaf in tensors(out)), strict=True)]
 
     def split(self, leaf: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -195,6 +201,13 @@ def seeded(seed: int) -> Iterator[None]:
 def piece(start: int, stop: int | None) -> Form:
     """Takes the elements from ``start`` up to, but not, ``stop``."""
     return lambda x: x[start:stop]
+
+
+def packed_lengths(out: Any) -> list[int] | None:
+    """The lengths of the rows of an answer that comes packed, with its layout; whatever form the input had."""
+    if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Layout) and out[1].packed:
+        return out[1].lengths
+    return None
 
 
 def tensors(out: Any) -> list[Tensor]:

@@ -77,6 +77,13 @@ def images(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
+@raw("volumes", tokens=False)
+def volumes(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(channels, 5, height, width), of a depth that seldom fits."""
+    shape = [known(spec, "channels"), 5, known(spec, "height"), known(spec, "width")]
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
 @raw("table", tokens=False)
 def table(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     """(columns,) numbers, half of them missing, and codes of categories."""
@@ -93,3 +100,29 @@ def labelled_rows(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     rows = torch.randn(n, 4, generator=generator, dtype=torch.float64)
     rows[1::2, -1] = torch.nan
     return rows
+
+
+@raw("times", tokens=False)
+def times(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """() a step of a noise schedule."""
+    return torch.randint(1000, (), generator=generator)
+
+
+@raw("labels", tokens=False)
+def labels(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """() a class."""
+    return torch.randint(known(spec, "classes"), (), generator=generator)
+
+
+@raw("points", tokens=False)
+def points(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(12, channels) points of which the first two numbers are a place on the map."""
+    places = torch.rand(12, 2, generator=generator, dtype=torch.float64)
+    rest = torch.randn(12, known(spec, "channels") - 2, generator=generator, dtype=torch.float64)
+    return torch.cat([places * torch.tensor([known(spec, "width"), known(spec, "height")]), rest], dim=1)
+
+
+@raw("audio", tokens=False)
+def audio(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(160, 1) samples of sound."""
+    return torch.randn(160, 1, generator=generator, dtype=torch.float64) / 4

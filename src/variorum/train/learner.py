@@ -8,7 +8,7 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from variorum.core import Loss, Objective, Part
+from variorum.core import Answers, Loss, Objective, Part
 from variorum.data.task import Batch
 
 
@@ -20,10 +20,26 @@ class Learner(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]) -> Loss:
-        """The objective of a batch. Only the model runs under ``autocast``: losses are summed in single precision."""
+        """The objective of a batch; of several ``Answers`` the weighted sum. Only the model runs under ``autocast``:
+        losses are summed in single precision.
+        """
         with autocast():
             outputs = self.model(**batch.inputs)
-        return self.objective(single(outputs), batch.targets)
+        outputs = single(outputs)
+        return (
+            self._of_all(outputs, batch.targets) if isinstance(outputs, Answers) else self._of(outputs, batch.targets)
+        )
+
+    def _of(self, outputs: Any, targets: Any) -> Loss:
+        loss: Loss = self.objective(outputs, targets)
+        return loss
+
+    def _of_all(self, answers: Answers, targets: Any) -> Loss:
+        losses = [self._of(outputs, targets) for outputs in answers.each]
+        total = torch.stack([w * loss.total for w, loss in zip(answers.weights, losses, strict=True)]).sum()
+        if answers.judge is not None:
+            total = total + answers.judge(answers.beside, targets)
+        return Loss(total, losses[0].count)
 
 
 class Gradient(NamedTuple):

@@ -1,21 +1,26 @@
 """Gated linear units. Shazeer 2020, arXiv:2002.05202."""
 
+from collections.abc import Mapping
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from variorum.core import Channel, Traits
+from variorum.core import Channel, Norm, Spec, Stacked, Traits
 from variorum.core.traits import POINTWISE
 from variorum.layers.channels.activation import Activation
+from variorum.layers.norms.layernorm import LayerNorm
 
 
-class GLU(Channel):
-    """y = W_down (act(W_gate x) * W_up x); with SiLU this is SwiGLU. Shazeer 2020, arXiv:2002.05202.
+class GLU(Channel, Stacked):
+    """y = W_down norm(act(W_gate x) * W_up x); with SiLU this is SwiGLU. Shazeer 2020, arXiv:2002.05202.
 
     hidden: inner width; unless given 8/3 * dim rounded up to a multiple of 8, the parameters of a plain MLP.
     dropout: on the gated inner activation and on the output. Gate and up are one fused matrix, gate first.
+    norm: of the gated inner activation; none unless given (Samuel et al. 2023, arXiv:2303.09859, have one).
     """
 
     traits: Traits = POINTWISE
+    examples = ({}, {"norm": LayerNorm.spec()})
 
     def __init__(
         self,
@@ -24,15 +29,23 @@ class GLU(Channel):
         hidden: int | None = None,
         activation: Activation = Activation.SILU,
         bias: bool = False,
+        norm: Spec[Norm] | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         hidden = hidden or -(-8 * dim // 24) * 8
         self.gate_up = nn.Linear(dim, 2 * hidden, bias=bias)
+        self.norm = norm.build(dim=hidden) if norm else None
         self.down = nn.Linear(hidden, dim, bias=bias)
         self.activation = activation.function
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*any dim"]) -> Float[Tensor, "*any dim"]:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.dropout(self.down(self.dropout(self.activation(gate) * up)))
+        inner = self.dropout(self.activation(gate) * up)
+        return self.dropout(self.down(inner if self.norm is None else self.norm(inner)))
+
+    @property
+    def stacked(self) -> Mapping[str, Mapping[str, int]]:
+        """The two maps in ``gate_up``."""
+        return {"gate_up": {"gate": self.down.in_features, "up": self.down.in_features}}

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +10,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from variorum.core import (
+    Absorbing,
     Growth,
     Layout,
     Memory,
     Mixer,
+    Norm,
     Pattern,
+    Projection,
     Rotation,
     ScoreBias,
     Spec,
+    Stacked,
     State,
     Streaming,
     Traits,
@@ -25,22 +30,35 @@ from variorum.core import (
     each_row,
 )
 from variorum.core.layout import positions
+from variorum.layers.mixers.cache import store
+from variorum.layers.mixers.kernels.bands import key_blocks, places, query_blocks
+from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.patterns.causal import Causal
 from variorum.layers.patterns.full import Full
+from variorum.layers.patterns.window import Window
 from variorum.layers.positions.rotary import Rotary
+from variorum.layers.projections.pattention import Pattention
+from variorum.layers.projections.qkv import FusedQKV, SeparateQKV
 
 log = logging.getLogger(__name__)
 
 
-class Attention(Mixer, Streaming):
+class Attention(Mixer, Streaming, Absorbing, Stacked):
     """softmax(q k^T * scale + bias) v for each head, over the keys that ``pattern`` allows; o = W_o [heads] + b_o.
 
     Vaswani et al. 2017, arXiv:1706.03762. With ``memory`` the keys and values come from there. Queries, keys and values
-    are one fused matrix ``qkv``, in this order.
+    are one fused matrix ``qkv``, in this order, unless a ``projection`` is given.
 
     heads: must divide ``dim`` unless ``head_dim`` is given.     kv_heads: shared key/value heads (Ainslie et al. 2023).
     rotation: turns q and k by position.    bias: added to scores by position.    scale: 1/sqrt(head_dim) unless given.
     key_bias: False for biases of queries and values only; that of keys cancels in the softmax unless turned.
+    projection: makes queries, keys, values and outputs, one each, in place of matrices and their biases.
+    qk_norm: of each head's query and key, before they are turned (Dehghani et al. 2023, arXiv:2302.05442).
+    norm: of the joined heads before W_o, the inner norm of a sub-LayerNorm (Wang et al. 2022, arXiv:2210.06423).
+
+    A pattern of bounded ``reach`` costs n * reach, in blocks that see their own keys and the block before, and streams
+    with a cache of the last ``reach`` keys. A graph that is compiled or exported masks all keys of the row instead, for
+    its length is open; so does the readable path.
     """
 
     taps = ("weights",)
@@ -56,6 +74,10 @@ class Attention(Mixer, Streaming):
             "out_bias": False,
         },
         {"heads": 4, "kv_heads": 2, "key_bias": False},
+        {"heads": 2, "pattern": Causal.spec(), "projection": Pattention.spec(slots=6)},
+        {"heads": 4, "kv_heads": 2, "projection": Pattention.spec()},
+        {"heads": 2, "pattern": Window.spec(size=3), "norm": LayerNorm.spec()},
+        {"heads": 2, "qk_norm": LayerNorm.spec()},
     )
 
     def __init__(
@@ -72,6 +94,9 @@ class Attention(Mixer, Streaming):
         key_bias: bool = True,
         out_bias: bool = True,
         scale: float | None = None,
+        qk_norm: Spec[Norm] | None = None,
+        norm: Spec[Norm] | None = None,
+        projection: Spec[Projection] | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -81,12 +106,21 @@ class Attention(Mixer, Streaming):
                                 do="Choose others, or set head_dim.")  # fmt: skip
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads or heads, head_dim or dim // heads
         self.scale = 1 / math.sqrt(self.head_dim) if scale is None else scale
-        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=qkv_bias and key_bias)
-        alone = qkv_bias and not key_bias
-        self.query_bias = nn.Parameter(torch.zeros(heads * self.head_dim)) if alone else None
-        self.value_bias = nn.Parameter(torch.zeros(self.kv_heads * self.head_dim)) if alone else None
-        self.out = nn.Linear(heads * self.head_dim, dim, bias=out_bias)
+        wide, narrow = heads * self.head_dim, self.kv_heads * self.head_dim
+        self.qkv: FusedQKV | SeparateQKV
+        if projection is None:
+            self.qkv = FusedQKV(dim, (wide, narrow, narrow), bias=qkv_bias and key_bias)
+        else:
+            self.qkv = SeparateQKV(projection, dim, (wide, narrow, narrow))
+        alone = qkv_bias and not key_bias and projection is None
+        self.query_bias = nn.Parameter(torch.zeros(wide)) if alone else None
+        self.value_bias = nn.Parameter(torch.zeros(narrow)) if alone else None
+        self.query_norm = qk_norm.build(dim=self.head_dim) if qk_norm else None
+        self.key_norm = qk_norm.build(dim=self.head_dim) if qk_norm else None
+        self.norm = norm.build(dim=wide) if norm else None
+        self.out = projection.build(source=wide, dim=dim) if projection else nn.Linear(wide, dim, bias=out_bias)
         self.pattern = pattern.build()
+        self.reach = self.pattern.reach if self.pattern.causal else None
         self.rotation = rotation.build(dim=dim, heads=heads) if rotation else None
         self.bias = bias.build(dim=dim, heads=heads) if bias else None
         self.dropout = dropout
@@ -96,7 +130,16 @@ class Attention(Mixer, Streaming):
         """Causal, and streaming, if the pattern is; equivariant if nothing tells it positions."""
         causal = self.pattern.causal
         placed = causal or self.rotation is not None or self.bias is not None
-        return Traits(causal=causal, streams=causal, memory=not placed, equivariant=not placed, growth=Growth.QUADRATIC)
+        growth = Growth.QUADRATIC if self.reach is None else Growth.LINEAR
+        return Traits(causal=causal, streams=causal, memory=not placed, equivariant=not placed, growth=growth)
+
+    @property
+    def stacked(self) -> Mapping[str, Mapping[str, int]]:
+        """The maps of queries, keys and values in ``qkv``, where it is one matrix."""
+        if isinstance(self.qkv, SeparateQKV):
+            return {}
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {"qkv": {"query": queries, "key": keys, "value": keys}}
 
     def forward(
         self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
@@ -107,31 +150,52 @@ class Attention(Mixer, Streaming):
         if self.rotation is not None:
             where = positions(x, layout)
             q, k = self.rotation(q, where), self.rotation(k, where)
-        return self.out(each_row(self._attend, layout, q, k, v).flatten(-2))
+        return self._joined(each_row(self._attend, layout, q, k, v))
 
     def start(self, batch: int) -> State:
-        empty = self.qkv.weight.new_zeros(batch, 0, self.kv_heads, self.head_dim)
+        empty = next(self.qkv.parameters()).new_zeros(batch, self.reach or 0, self.kv_heads, self.head_dim)
         length = torch.zeros(batch, dtype=torch.int64, device=empty.device)
         return State(keys=empty, values=empty, length=length)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
-        if not self.traits.streams:
-            raise VariorumError(
-                "Attention.advance", expected="a causal pattern", found=str(self.pattern), do="Use Causal."
-            )
+        self._check_streams()
         q, k, v = self._project(x)
         if self.rotation is not None:
             where = (layout or Layout()).but(start=state.tensor("length")).positions(x)
             q, k = self.rotation(q, where), self.rotation(k, where)
         out, state = each_row(self._attend_cached, layout, q, k, v, state=state)
-        return self.out(out.flatten(-2)), state
+        return self._joined(out), state
+
+    def absorb(self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None) -> State:
+        self._check_streams()
+        k, v = self._keys_values(x)
+        if self.rotation is not None:
+            k = self.rotation(k, (layout or Layout()).but(start=state.tensor("length")).positions(x))
+        _, state = each_row(lambda k, v, state: (v, self._cached(k, v, state)[2]), layout, k, v, state=state)
+        return state
+
+    def _check_streams(self) -> None:
+        if not self.traits.streams:
+            raise VariorumError(
+                "Attention.advance", expected="a causal pattern", found=str(self.pattern), do="Use Causal."
+            )
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
-        return self._biased(q, self.query_bias), k, self._biased(v, self.value_bias)
+        q = _normed(self._biased(q, self.query_bias), self.query_norm)
+        return q, _normed(k, self.key_norm), self._biased(v, self.value_bias)
+
+    def _keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        k, v = self.qkv.keys_values(x).unflatten(-1, (-1, self.head_dim)).chunk(2, dim=-2)
+        return _normed(k, self.key_norm), self._biased(v, self.value_bias)
+
+    def _joined(self, heads: Tensor) -> Tensor:
+        """W_o norm([heads]) + b_o."""
+        joined = heads.flatten(-2)
+        return self.out(joined if self.norm is None else self.norm(joined))
 
     def _biased(self, x: Tensor, bias: Tensor | None) -> Tensor:
         return x if bias is None else x + bias.unflatten(0, (-1, self.head_dim))
@@ -141,31 +205,60 @@ class Attention(Mixer, Streaming):
         if self.pattern.dense and self.bias is None and not self.heard("weights"):
             return self._fused(q, k, v, None, is_causal=self.pattern.causal)
         where = torch.arange(q.shape[1], device=q.device)
-        return self._scored(q, k, v, where, where)
+        if self.reach is None or self.heard("weights") or torch.compiler.is_compiling() or q.shape[1] <= self.reach:
+            return self._scored(q, k, v, where, where)
+        k, v = (F.pad(t, (0, 0, 0, 0, self.reach, 0)) for t in (k, v))
+        return self._in_blocks(q, k, v, where.new_zeros(q.shape[0]), self.reach)
+
+    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, start: Tensor, reach: int) -> Tensor:
+        """The linear twin of ``_scored`` for a bounded reach; k and v begin with the ``reach`` keys before q."""
+        queries, keys = places(start, q.shape[1], reach)
+        out = self._scored(query_blocks(q, reach), key_blocks(k, reach), key_blocks(v, reach), queries, keys)
+        return out.unflatten(0, (q.shape[0], -(-q.shape[1] // reach))).flatten(1, 2)[:, : q.shape[1]]
 
     def _attend_cached(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, State]:
         length = state.tensor("length")
         slots = length[:, None] + torch.arange(q.shape[1], device=q.device)
-        keys, values = (_store(state.tensor(name), t, slots) for name, t in (("keys", k), ("values", v)))
-        out = self._scored(q, keys, values, slots, torch.arange(keys.shape[1], device=q.device))
-        return out, State(keys=keys, values=values, length=length + q.shape[1])
+        keys, values, after = self._cached(k, v, state)
+        if self.reach is not None:
+            if q.shape[1] > self.reach and not self.heard("weights"):
+                out = self._in_blocks(q, keys, values, length, self.reach)
+            else:
+                behind = torch.arange(-self.reach, q.shape[1], device=q.device)
+                out = self._scored(q, keys, values, slots, length[:, None] + behind)
+            return out, after
+        return self._scored(q, keys, values, slots, torch.arange(keys.shape[1], device=q.device)), after
+
+    def _cached(self, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Keys and values of the state with new ones (batch, n, kv_heads, head_dim), and the state to go on with."""
+        length = state.tensor("length")
+        pairs = (("keys", k), ("values", v))
+        if self.reach is not None:
+            keys, values = (torch.cat([state.tensor(name).to(t.dtype), t], 1) for name, t in pairs)
+            last = slice(keys.shape[1] - self.reach, None)
+            return keys, values, State(keys=keys[:, last], values=values[:, last], length=length + k.shape[1])
+        slots = length[:, None] + torch.arange(k.shape[1], device=k.device)
+        keys, values = (store(state.tensor(name), t, slots) for name, t in pairs)
+        return keys, values, State(keys=keys, values=values, length=length + k.shape[1])
 
     def _attend_elsewhere(self, x: Tensor, layout: Layout | None, memory: Memory) -> Tensor:
-        rows = self.heads * self.head_dim
-        bias = (None, None) if self.qkv.bias is None else (self.qkv.bias[:rows], self.qkv.bias[rows:])
-        q = F.linear(x, self.qkv.weight[:rows], bias[0]).unflatten(-1, (-1, self.head_dim))
-        kv = F.linear(memory.x, self.qkv.weight[rows:], bias[1]).unflatten(-1, (-1, self.head_dim))
-        k, v = kv.chunk(2, dim=-2)
-        q, v = self._biased(q, self.query_bias), self._biased(v, self.value_bias)
+        q = self._biased(self.qkv.queries(x).unflatten(-1, (-1, self.head_dim)), self.query_bias)
+        q = _normed(q, self.query_norm)
+        k, v = self._keys_values(memory.x)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return self._readable(q, k, v, None) if self.heard("weights") else self._fused(q, k, v, None)
 
-        return self.out(each_pair(attend, layout, (q,), memory.layout, (k, v)).flatten(-2))
+        return self._joined(each_pair(attend, layout, (q,), memory.layout, (k, v)))
 
     def _scored(self, q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-        """Attention of queries at positions (..., n) over keys at positions (m,), by pattern and bias."""
+        """Attention of queries at positions (..., n) over keys at positions (..., m), by pattern and bias.
+
+        A key at a negative position is none.
+        """
         allowed = self.pattern.allowed(queries, keys)
+        if allowed is not None and self.reach is not None:
+            allowed = allowed & (keys >= 0).unsqueeze(-2)
         mask = None if allowed is None else allowed if allowed.dim() == 2 else allowed.unsqueeze(1)
         if self.bias is not None:
             added = self.bias(queries, keys).to(q.dtype)
@@ -192,14 +285,5 @@ class Attention(Mixer, Streaming):
         return torch.einsum("bhij,bjhd->bihd", weights, v)
 
 
-def _store(cache: Tensor, new: Tensor, slots: Tensor) -> Tensor:
-    """Write ``new`` (batch, n, ...) at ``slots`` (batch, n) of a cache (batch, capacity, ...), doubled when full."""
-    need = int(slots.max()) + 1 if slots.numel() else 0
-    if need > cache.shape[1]:
-        capacity = max(need, 2 * cache.shape[1], 16)
-        cache = torch.cat([cache, cache.new_zeros(cache.shape[0], capacity - cache.shape[1], *cache.shape[2:])], 1)
-    rows = torch.arange(cache.shape[0], device=cache.device)[:, None]
-    if torch.is_grad_enabled():
-        return cache.index_put((rows, slots), new.to(cache.dtype))
-    cache[rows, slots] = new.to(cache.dtype)
-    return cache
+def _normed(x: Tensor, norm: Norm | None) -> Tensor:
+    return x if norm is None else norm(x)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from variorum.core import Growth, Layout, Memory, Mixer, Norm, Spec, Traits, VariorumError, each_row
+from variorum.core import Growth, Layout, Memory, Mixer, Norm, Spec, Stacked, Traits, VariorumError, each_row
 from variorum.layers.norms.layernorm import LayerNorm
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ Term = Literal["content to position", "position to content"]
 BOTH: tuple[Term, Term] = ("content to position", "position to content")
 
 
-class Disentangled(Mixer):
+class Disentangled(Mixer, Stacked):
     """score_ij = (q_i k_j + q_i k^r_d(i,j) + k_j q^r_d(i,j)) / sqrt(head_dim * (1 + terms)), then softmax and values.
 
     He et al. 2020, arXiv:2006.03654, equation 4, with d in the position-to-content term as the authors' code has it.
@@ -29,6 +29,8 @@ class Disentangled(Mixer):
     span = ``furthest``.
 
     terms: which of the two position terms are added.    norm: of P.    position_dropout: of P.
+    vectors: in P, unless 2 * span; the middle one is that of distance 0. Buckets never use the one of -span, which 2 *
+    span - 1 leaves out (Samuel et al. 2023, arXiv:2303.09859).
     P can be one tensor for all layers: ``tied=[("blocks.1.mixer.relative", "blocks.0.mixer.relative"), ...]``.
     """
 
@@ -38,6 +40,7 @@ class Disentangled(Mixer):
         {"heads": 2, "furthest": 6},
         {"heads": 2, "furthest": 16, "buckets": 4, "shared": False, "norm": LayerNorm.spec()},
         {"heads": 2, "furthest": 6, "terms": BOTH[:1], "shared": False},
+        {"heads": 2, "furthest": 16, "buckets": 4, "vectors": 7},
     )
 
     def __init__(
@@ -49,6 +52,7 @@ class Disentangled(Mixer):
         buckets: int | None = None,
         terms: Sequence[Term] = BOTH,
         shared: bool = True,
+        vectors: int | None = None,
         norm: Spec[Norm] | None = None,
         dropout: float = 0.0,
         position_dropout: float = 0.0,
@@ -73,7 +77,7 @@ class Disentangled(Mixer):
         self.scale = 1 / math.sqrt(self.head_dim * (1 + len(terms)))
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.relative = nn.Parameter(torch.empty(2 * self.span, dim))
+        self.relative = nn.Parameter(torch.empty(vectors or 2 * self.span, dim))
         nn.init.normal_(self.relative, std=0.02)
         self.norm = norm.build(dim=dim) if norm else None
         self.terms = frozenset(terms)
@@ -94,13 +98,18 @@ class Disentangled(Mixer):
 
         return self.out(each_row(attend, layout, q, k, v).flatten(-2))
 
+    @property
+    def stacked(self) -> Mapping[str, Mapping[str, int]]:
+        """The maps of queries, keys and values in ``qkv``."""
+        return {"qkv": dict.fromkeys(("query", "key", "value"), self.heads * self.head_dim)}
+
     def distances(self, n: int, device: torch.device | None = None) -> Int[Tensor, "n n"]:
         """The index into P for query i and key j: bucketed and clamped i - j, moved to start at 0."""
         apart = torch.arange(1 - n, n, device=device)
         if self.buckets is not None:
             apart = log_buckets(apart, self.buckets, self.furthest)
         places = torch.arange(n, device=device)
-        index = (apart + self.span).clamp(0, 2 * self.span - 1)
+        index = (apart + len(self.relative) // 2).clamp(0, len(self.relative) - 1)
         return index[places[:, None] - places + n - 1]
 
     def _relative(self) -> tuple[Tensor | None, Tensor | None]:

@@ -12,7 +12,7 @@ class Window(Pattern):
     examples = ({"size": 3},)
 
     def __init__(self, *, size: int) -> None:
-        self.size = size
+        self.size = self.reach = size
 
     def allowed(self, queries: Tensor, keys: Tensor) -> Tensor | None:
         behind = queries.unsqueeze(-1) - keys.unsqueeze(-2)

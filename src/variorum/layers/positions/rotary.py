@@ -4,27 +4,33 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from variorum.core import Rotation, Traits
+from variorum.core import Rotation, Traits, VariorumError
 
 
 class Rotary(Rotation):
     """Turns channel pairs (i, i + d/2) of a head by the angle t * base^(-2i/d). Su et al. 2021, arXiv:2104.09864.
 
     Halves are paired (as GPT-NeoX and Llama do) instead of neighbours; the two differ by a permutation of channels.
+
+    fraction: of a head's channels, the first ones, that are turned, d in number; the others pass (GPT-NeoX: 1/4).
     """
 
     traits: Traits = Traits(causal=True, streams=True)
+    examples = ({}, {"fraction": 0.5})
 
-    def __init__(self, *, base: float = 10000.0) -> None:
+    def __init__(self, *, base: float = 10000.0, fraction: float = 1.0) -> None:
         super().__init__()
-        self.base = base
+        if not 0 < fraction <= 1:
+            raise VariorumError("Rotary fraction", expected="a number above 0, at most 1", found=str(fraction),
+                                do="Leave it out to turn all channels.")  # fmt: skip
+        self.base, self.fraction = base, fraction
 
     def forward(
         self, x: Float[Tensor, "*tokens heads head_dim"], positions: Int[Tensor, "*where"]
     ) -> Float[Tensor, "*tokens heads head_dim"]:
-        half = x.shape[-1] // 2
+        half = int(x.shape[-1] * self.fraction) // 2
         frequency = self.base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
         angle = (positions.unsqueeze(-1) * frequency).unsqueeze(-2)  # (*where, 1, half)
         cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-        a, b = x[..., :half], x[..., half:]
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+        a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+        return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)

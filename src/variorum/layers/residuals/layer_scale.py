@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from variorum.core import Layout, Norm, Residual, Spec, Traits
+from variorum.core import Layout, Memory, Norm, Residual, Spec, Traits
 from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.residuals.add import Add
 from variorum.layers.residuals.prenorm import PreNorm
@@ -34,6 +34,10 @@ class LayerScale(Residual):
         return self.inner.traits
 
     def forward(
-        self, x: Float[Tensor, "*tokens dim"], branch: Callable[[Tensor], Tensor], layout: Layout | None = None
+        self,
+        x: Float[Tensor, "*tokens dim"],
+        branch: Callable[[Tensor], Tensor],
+        layout: Layout | None = None,
+        memory: Memory | None = None,
     ) -> Float[Tensor, "*tokens dim"]:
-        return self.inner(x, lambda y: branch(y) * self.weight, layout)
+        return self.inner.join(x, lambda y: branch(y) * self.weight, layout, memory)

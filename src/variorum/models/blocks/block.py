@@ -1,9 +1,13 @@
 """The Transformer layer: mix tokens, then mix channels, each in a residual branch. Vaswani et al. 2017."""
 
+from functools import partial
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from variorum.core import (
+    Absorbing,
     Channel,
     Layer,
     Layout,
@@ -17,6 +21,7 @@ from variorum.core import (
     Streaming,
     Traits,
     VariorumError,
+    promises,
 )
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
@@ -26,11 +31,13 @@ from variorum.layers.residuals.postnorm import PostNorm
 from variorum.layers.residuals.prenorm import PreNorm
 
 
-class Block(Layer, Streaming):
+class Block(Layer, Streaming, Absorbing):
     """x <- residual(x, mixer); [x <- residual(x, cross with memory);] x <- residual(x, channels).
 
     Vaswani et al. 2017, arXiv:1706.03762. ``residual`` says where the norm stands (PreNorm, PostNorm, ...), for the
-    channels too unless ``channels_residual`` is given. With ``cross`` the layer attends to a memory between the two.
+    channels too unless ``channels_residual`` is given. With ``cross`` the layer attends to a memory between the two;
+    residuals that are conditioned on a memory (AdaLNZero) are given it.
+    ``channels`` that look at other tokens too (a convolution inside the feed-forward network) are a mixer.
     """
 
     examples = (
@@ -48,7 +55,7 @@ class Block(Layer, Streaming):
         dim: int,
         *,
         mixer: Spec[Mixer],
-        channels: Spec[Channel],
+        channels: Spec[Channel | Mixer],
         norm: Spec[Norm] = LayerNorm.spec(),
         residual: Spec[Residual] = PreNorm.spec(),
         channels_residual: Spec[Residual] | None = None,
@@ -64,13 +71,17 @@ class Block(Layer, Streaming):
 
     @property
     def traits(self) -> Traits:
-        """The mixer's promises; with ``cross`` it needs a memory."""
-        return self.mixer.traits.but(memory=self.cross is not None, alone=self.cross is None)
+        """The mixer's promises, and those of channels that are one; ``cross`` or a condition needs a memory."""
+        traits = self.mixer.traits
+        if isinstance(self.channels, Mixer):
+            traits = traits.along(self.channels.traits).but(streams=False)
+        joins = promises((self.mixer_residual, self.channels_residual))
+        return traits.but(memory=self.cross is not None or joins.memory, alone=self.cross is None and joins.alone)
 
     def forward(
         self, x: Float[Tensor, "*tokens dim"], layout: Layout | None = None, memory: Memory | None = None
     ) -> Float[Tensor, "*tokens dim"]:
-        x = self.mixer_residual(x, lambda y: self.mixer(y, layout), layout)
+        x = self.mixer_residual.join(x, lambda y: self.mixer(y, layout), layout, memory)
         return self._finish(x, layout, memory)
 
     def start(self, batch: int) -> State:
@@ -85,16 +96,29 @@ class Block(Layer, Streaming):
             out, after[0] = streaming(self.mixer).advance(y, state, layout)
             return out
 
-        x = self.mixer_residual(x, mix, layout)
+        x = self.mixer_residual.join(x, mix, layout, memory)
         return self._finish(x, layout, memory), after[0]
 
+    def absorb(self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None) -> State:
+        after = [state]
+
+        def take(y: Tensor) -> Tensor:
+            after[0] = absorb(self.mixer, y, state, layout)  # a mixer that streams attends to no memory
+            return torch.zeros_like(y)
+
+        self.mixer_residual.join(x, take, layout, memory)  # for what it gives to its branch
+        return after[0]
+
     def _finish(self, x: Tensor, layout: Layout | None, memory: Memory | None) -> Tensor:
-        if self.cross is not None and self.cross_residual is not None:
+        cross = self.cross
+        if cross is not None and self.cross_residual is not None:
             if memory is None:
                 raise VariorumError("Block", expected="a memory, for it has a cross mixer", found="none",
                                     do="Pass memory=Memory(x, layout), or leave out cross.")  # fmt: skip
-            x = self.cross_residual(x, lambda y: self.cross(y, layout, memory), layout)
-        return self.tap("residual", self.channels_residual(x, self.channels, layout))
+            x = self.cross_residual.join(x, lambda y: cross(y, layout, memory), layout, memory)
+        channels = self.channels
+        branch = partial(channels, layout=layout) if isinstance(channels, Mixer) else channels
+        return self.tap("residual", self.channels_residual.join(x, branch, layout, memory))
 
 
 def streaming(part: nn.Module) -> Streaming:
@@ -103,3 +127,12 @@ def streaming(part: nn.Module) -> Streaming:
         raise VariorumError(type(part).__name__, expected="a part that streams", found="one that sees whole rows only",
                             do="Use forward, or choose parts whose traits say streams.")  # fmt: skip
     return part
+
+
+def absorb(
+    part: nn.Module, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
+) -> State:
+    """The state of a streaming part after a piece that nobody asks answers for, at the least cost the part knows."""
+    if isinstance(part, Absorbing):
+        return part.absorb(x, state, layout, memory)
+    return streaming(part).advance(x, state, layout, memory)[1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from variorum.testing.compared import EXACT, same
-from variorum.testing.example import Example, piece
+from variorum.testing.example import PLACES, Example, piece
 from variorum.testing.needs import ANY_LENGTH, CALLED, CAUSAL, EQUIVARIANT, PARAMETERS, RAGGED, TOKENS
 from variorum.testing.suite import promise
 
@@ -78,7 +78,7 @@ def _cut(answers: list[Tensor], n: int, t: int) -> list[Tensor]:
 
 
 def _along(example: Example, name: str) -> bool:
-    return name == "coords" or example.streams[name].along
+    return name in PLACES or example.streams[name].along
 
 
 def _loud(value: Tensor) -> int:

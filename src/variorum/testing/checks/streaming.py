@@ -7,23 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variorum.core import Conditioned, Layout, Memory, State
+from variorum.core import Absorbing, Conditioned, Layout, Memory, State
 from variorum.testing.compared import EXACT, same
-from variorum.testing.example import Example, Row, piece, tensors
+from variorum.testing.example import Example, Row, Size, piece, tensors
 from variorum.testing.needs import STATEFUL, STATELESS, STREAMS, TOKENS
-from variorum.testing.suite import promise
+from variorum.testing.suite import Need, promise
 
 STATEFULLY = (TOKENS, STREAMS, STATEFUL)
+ABSORBS = Need("it knows no cheaper way to take tokens in", lambda e: isinstance(e.part, Absorbing))
+BY_TOKEN = Need("it streams in pieces of several tokens", lambda e: e.traits.piece == 1)
 
 
-@promise(*STATEFULLY)
+@promise(*STATEFULLY, BY_TOKEN)
 def steps_equal_the_whole(example: Example) -> None:
     """Token by token, with ``step``, it gives what it gives for the whole row."""
     size = example.size(7)
     rows, part = example.rows(size, size), example.part
     state, memory, found = part.start(2), _memory(example, rows, packed=False), []
     for t in range(math.prod(size)):
-        out, state = part.step(torch.stack([row[example.lead] for row in rows])[:, t], state, memory)
+        layout = example.layout([example.along(row, piece(t, t + 1)) for row in rows], example.lead, (1,))
+        out, state = part.step(torch.stack([row[example.lead] for row in rows])[:, t], state, memory, layout)
         found.append(out)
     whole = example.equal(part, rows, size)
     for r in range(2):
@@ -35,7 +38,7 @@ def steps_equal_the_whole(example: Example) -> None:
 @promise(*STATEFULLY)
 def pieces_equal_the_whole(example: Example) -> None:
     """A batch in pieces of several tokens gives what it gives whole, in eval mode and where gradients are kept."""
-    size = example.size(7)
+    size = _size(example, 7)
     rows = example.rows(size, size)
     whole = example.equal(example.part, rows, size)
     for grad in (True, False):
@@ -46,7 +49,7 @@ def pieces_equal_the_whole(example: Example) -> None:
 @promise(*STATEFULLY)
 def uneven_pieces_equal_the_whole(example: Example) -> None:
     """Packed pieces of uneven, even of no, length give what each row gives whole."""
-    sizes = [example.size(n) for n in (7, 4, 1, 6)]
+    sizes = [_size(example, n) for n in (7, 4, 1, 6)]
     rows = example.rows(*sizes)
     whole = [example.alone(example.part, row, size) for row, size in zip(rows, sizes, strict=True)]
     cuts = [(2, 1, 0, 0), (0, 0, 0, 0), (1, 3, 1, 4), (4, 0, 0, 2)]
@@ -55,10 +58,30 @@ def uneven_pieces_equal_the_whole(example: Example) -> None:
             _equal(_flow(example, rows, cuts, packed=True)[0], whole, "uneven pieces")
 
 
+@promise(*STATEFULLY, ABSORBS)
+def absorbing_equals_advancing(example: Example) -> None:
+    """What comes after tokens that were only absorbed is what comes after they were answered, packed or not."""
+    even, uneven = [example.size(7)] * 2, [example.size(n) for n in (7, 4, 6)]
+    for sizes, cuts, packed in ((even, [(3, 3), (4, 4)], False), (uneven, [(4, 0, 1), (3, 4, 5)], True)):
+        rows = example.rows(*sizes)
+        lead = [row[example.lead] for row in rows]
+        first = [x[:n] for x, n in zip(lead, cuts[0], strict=True)]
+        rest = [x[n:] for x, n in zip(lead, cuts[0], strict=True)]
+        memory = _memory(example, rows, packed)
+        join = torch.cat if packed else torch.stack
+        layouts = [Layout.ragged(list(cut)) if packed else None for cut in cuts]
+        with torch.no_grad():
+            _, state = example.part.advance(join(first), example.part.start(len(rows)), layouts[0], memory)
+            wanted, _ = example.part.advance(join(rest), state, layouts[1], memory)
+            state = example.part.absorb(join(first), example.part.start(len(rows)), layouts[0], memory)
+            found, _ = example.part.advance(join(rest), state, layouts[1], memory)
+        same(tensors(found), tensors(wanted), "after tokens that were absorbed the answers are others")
+
+
 @promise(*STATEFULLY)
 def a_new_stream_starts_anew(example: Example) -> None:
     """What one stream has seen shows neither in the next nor in a whole row."""
-    size = example.size(7)
+    size = _size(example, 7)
     (row,), (other,), part = example.rows(size), example.rows(size, seed=2), example.build()
     cuts = [(4,), (3,)]
     whole = example.alone(part, row, size)
@@ -73,7 +96,7 @@ def a_new_stream_starts_anew(example: Example) -> None:
 @promise(*STATEFULLY)
 def states_are_rows(example: Example) -> None:
     """A state's tensors have the batch in front, rows of it may be taken, copied and gone on with on their own."""
-    size = example.size(7)
+    size = _size(example, 7)
     rows, (other,) = example.rows(size, size), example.rows(size, seed=2)
     with torch.no_grad():
         _, state = _flow(example, rows, [(4, 4)], packed=False)
@@ -102,18 +125,29 @@ def later_pieces_by_their_start(example: Example) -> None:
     same(found, [answer[3:] for answer in whole], "a piece that starts at 3 differs from the row from 3 on")
 
 
+def _size(example: Example, n: int) -> Size:
+    """A row of n of the pieces that the part streams in, the last one short of a token if pieces are of several."""
+    unit = example.traits.piece
+    return example.size(n * unit - (unit > 1))
+
+
 def _flow(
     example: Example, rows: Sequence[Row], cuts: Sequence[Sequence[int]], *, packed: bool,
     part: Any = None, state: State | None = None, first: int = 0,
 ) -> tuple[list[list[Tensor]], State]:  # fmt: skip
-    """The answers, row by row, to rows that go through in pieces; ``cuts[i][r]`` is the length of row r's piece i."""
+    """The answers, row by row, to rows that go through in pieces; ``cuts[i][r]`` is the length of row r's piece i.
+
+    It and ``first`` are counted in the pieces that the part streams in.
+    """
+    unit = example.traits.piece
     part = example.part if part is None else part
     state = part.start(len(rows)) if state is None else state
     memory = _memory(example, rows, packed)
-    done = [first] * len(rows)
+    done = [first * unit] * len(rows)
     found: list[list[list[Tensor]]] = [[] for _ in rows]
-    for lengths in cuts:
-        pieces = [example.along(row, piece(a, a + n)) for row, a, n in zip(rows, done, lengths, strict=True)]
+    for cut in cuts:
+        pieces = [example.along(row, piece(a, a + n * unit)) for row, a, n in zip(rows, done, cut, strict=True)]
+        lengths = [len(row[example.lead]) for row in pieces]
         size = None if packed else (lengths[0],)
         layout = example.layout(pieces, example.lead, size)
         x = (torch.cat if packed else torch.stack)([part[example.lead] for part in pieces])

@@ -1,0 +1,60 @@
+"""The copying memory problem. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2015, arXiv:1511.06464."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variorum.core import Objective, Spec, VariorumError
+from variorum.data.task import Batch, Split, Task
+from variorum.objectives.cross_entropy import CrossEntropy
+
+NO_TARGET = -100
+
+
+class CopyMemory(Task):
+    """``length`` symbols are shown, then blanks, at whose last ``length`` the symbols are to be said again, in order.
+
+    Arjovsky et al. 2015, arXiv:1511.06464, without a signal when to begin. What is asked for was always shown length +
+    gap positions before. inputs (batch, 2 * length + gap) ids: the symbols, and blanks, the last id; made, not found.
+    """
+
+    reads = "recall"
+    synthetic = True
+    metric = "accuracy"
+
+    def __init__(self, *, length: int = 10, gap: int = 0, symbols: int = 8, rows: int = 512) -> None:
+        if length < 1 or gap < 0 or symbols < 2 or rows < 1:
+            raise VariorumError("CopyMemory", expected="a length and rows of at least 1, two symbols, no gap below 0",
+                                found=f"length {length}, gap {gap}, symbols {symbols}, rows {rows}",
+                                do="Choose others.")  # fmt: skip
+        self.length, self.gap, self.symbols, self.rows = length, gap, symbols, rows
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"vocab": self.symbols + 1, "length": 2 * self.length + self.gap}
+
+    @property
+    def objective(self) -> Spec[Objective]:
+        return CrossEntropy.spec(ignore=NO_TARGET)
+
+    def batch(self, step: int, size: int, seed: int) -> Batch:
+        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
+
+    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
+        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
+        ids, targets = made.inputs["inputs"].split(size), made.targets.split(size)
+        return (Batch({"inputs": i}, t) for i, t in zip(ids, targets, strict=True))
+
+    def scores(self, outputs: Any, targets: Any) -> Tensor:
+        asked = targets != NO_TARGET
+        return (outputs.argmax(-1)[asked] == targets[asked]).float()
+
+    def _make(self, generator: torch.Generator, size: int) -> Batch:
+        shown = torch.randint(self.symbols, (size, self.length), generator=generator)
+        ids = torch.full((size, 2 * self.length + self.gap), self.symbols)
+        ids[:, : self.length] = shown
+        targets = torch.full_like(ids, NO_TARGET)
+        targets[:, -self.length :] = shown
+        return Batch({"inputs": ids}, targets)

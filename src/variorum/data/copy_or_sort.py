@@ -1,0 +1,60 @@
+"""Sequence to sequence: copy a row, or sort it. Made, not found."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variorum.core import Objective, Spec, VariorumError
+from variorum.data.task import Batch, Split, Task
+from variorum.objectives.cross_entropy import CrossEntropy
+
+
+class CopyOrSort(Task):
+    """The source is a command and ``length`` symbols, drawn alike; the target is the symbols as they are (COPY), or in
+    rising order (SORT), each command for half of the rows: easy and hard rows of one length.
+
+    source (size, length + 1) and target (size, length) ids: symbols are 0 ... symbols - 1, then COPY, SORT and START;
+    the target begins with START and is told its own next symbol. The score is 1 for a row told without a fault.
+    """
+
+    reads = "source and target"
+    synthetic = True
+    metric = "rows without a fault"
+
+    def __init__(self, *, length: int = 10, symbols: int = 16, rows: int = 512) -> None:
+        if length < 1 or symbols < 2 or rows < 1:
+            raise VariorumError("CopyOrSort", expected="a length and rows of at least 1, and two symbols",
+                                found=f"length {length}, symbols {symbols}, rows {rows}",
+                                do="Choose others.")  # fmt: skip
+        self.length, self.symbols, self.rows = length, symbols, rows
+        self.copy, self.sort, self.start = symbols, symbols + 1, symbols + 2
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"vocab": self.symbols + 3, "length": self.length + 1}
+
+    @property
+    def objective(self) -> Spec[Objective]:
+        return CrossEntropy.spec()
+
+    def batch(self, step: int, size: int, seed: int) -> Batch:
+        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
+
+    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
+        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
+        parts = (made.inputs["source"].split(size), made.inputs["target"].split(size), made.targets.split(size))
+        return (Batch({"source": s, "target": t}, y) for s, t, y in zip(*parts, strict=True))
+
+    def scores(self, outputs: Any, targets: Any) -> Tensor:
+        return (outputs.argmax(-1) == targets).all(dim=1).float()
+
+    def _make(self, generator: torch.Generator, size: int) -> Batch:
+        symbols = torch.randint(self.symbols, (size, self.length), generator=generator)
+        sort = torch.rand(size, 1, generator=generator) < 0.5
+        told = torch.where(sort, symbols.sort(dim=1).values, symbols)
+        command = torch.where(sort, self.sort, self.copy)
+        start = torch.full((size, 1), self.start)
+        target = torch.cat([start, told[:, :-1]], dim=1)
+        return Batch({"source": torch.cat([command, symbols], dim=1), "target": target}, told)

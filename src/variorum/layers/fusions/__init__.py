@@ -1,0 +1,1 @@
+"""Parts that let branches of different width tell each other what they found."""

@@ -1,0 +1,1 @@
+"""Distributions that initial values are drawn from, each with the names of the tensors it is for."""

@@ -1,0 +1,124 @@
+"""State spaces whose matrix is a diagonal less a rank of one: their kernel at once, and their step. Gu et al. 2021.
+
+Of H independent systems x' = A x + B u, y = C x with A = Lambda - P P*, discretised by the bilinear rule with a step
+Delta each, these functions compute::
+
+    s_t = Abar s_{t-1} + Bbar u_t,   y_t = C s_t,   K_l = C Abar^l Bbar
+
+    Abar = (I - Delta/2 A)^-1 (I + Delta/2 A),   Bbar = (I - Delta/2 A)^-1 Delta B
+
+without a matrix: (I - Delta/2 A) is a diagonal and a rank of one, which Woodbury's identity inverts. Gu, Goel & Re
+2021, arXiv:2111.00396.
+
+The systems are real: their states are pairs of conjugates, of which one is kept. Shapes: Lambda, P, B and C are complex
+(H, M) for 2 M states, Delta is real (H,); a sum over all states is twice the real part of one over the kept half.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class StateSpaces(NamedTuple):
+    """H systems: ``step`` (H,) real; ``poles``, ``low_rank`` and ``inputs``, Lambda, P and B, complex (H, M)."""
+
+    step: Tensor
+    poles: Tensor
+    low_rank: Tensor
+    inputs: Tensor
+
+
+def dplr_kernel(systems: StateSpaces, truncated: Tensor, length: int) -> Tensor:
+    """K_0 ... K_{length-1}, (H, length), of ``truncated`` = C (I - Abar^length), complex (H, M).
+
+    The generating function sum_l K_l z^l, cut at ``length``, is at the roots of unity z = exp(-2 pi i k / length)::
+
+        2 / (1 + z) [C~ R B - C~ R P (1 + P* R P)^-1 P* R B],   R = ((2 / Delta) (1 - z) / (1 + z) - Lambda)^-1
+
+    four sums of Cauchy's kernel, and an inverse Fourier transform gives K. All is multiplied out by 1 + z here, so that
+    z = -1 is a root like any other.
+    """
+    step, poles, low_rank, inputs = systems
+    angle = torch.arange(length // 2 + 1, device=step.device, dtype=step.dtype) * (-2 * math.pi / length)
+    z = torch.polar(torch.ones_like(angle), angle)
+    half = step[:, None, None] / 2
+    left = low_rank.conj()
+    weights = torch.stack([truncated * inputs, truncated * low_rank, left * inputs, left * low_rank], dim=1)
+
+    def cauchy(weights: Tensor, poles: Tensor) -> Tensor:
+        """(H, 4, M), (H, M) -> sums over M of w / (z - pole), each over 1 + z, (H, 4, roots)."""
+        return weights @ (half / ((1 - z) - half * (1 + z) * poles.unsqueeze(-1)))
+
+    both = cauchy(weights, poles) + cauchy(weights.conj(), poles.conj())
+    read, out, into, loop = both.unbind(dim=1)
+    spectrum = 2 * (read - (1 + z) * out * into / (1 + (1 + z) * loop))
+    return torch.fft.irfft(spectrum, n=length)
+
+
+def dplr_step(systems: StateSpaces, u: Tensor, state: Tensor) -> Tensor:
+    """s_t of u_t (*, H) and s_{t-1}, complex (*, H, M), in O(M)."""
+    step, poles, low_rank, inputs = systems
+    rate = 2 / step.unsqueeze(-1)
+    resolvent = 1 / (rate - poles)
+    forced = (rate + poles) * state - low_rank * _through(low_rank, state) + 2 * inputs * u.unsqueeze(-1)
+    moved = resolvent * forced
+    loop = 1 + _through(low_rank, resolvent * low_rank)
+    return moved - resolvent * low_rank * (_through(low_rank, moved) / loop)
+
+
+def dplr_read(output: Tensor, state: Tensor) -> Tensor:
+    """C s, (*, H), of C and s, complex (*, H, M)."""
+    return 2 * (output * state).sum(dim=-1).real
+
+
+def dplr_matrix(systems: StateSpaces) -> Tensor:
+    """Abar as a real matrix (H, 2 M, 2 M) on [real parts, imaginary parts]: the step of every unit vector."""
+    poles = systems.poles
+    units = torch.eye(poles.shape[1], dtype=poles.real.dtype, device=poles.device)
+    units = torch.cat([units + 0j, units * 1j])[:, None].expand(-1, poles.shape[0], -1)
+    moved = dplr_step(systems, units.real.new_zeros(units.shape[:2]), units)
+    return torch.cat([moved.real, moved.imag], dim=-1).permute(1, 2, 0)
+
+
+def truncate(systems: StateSpaces, output: Tensor, length: int) -> Tensor:
+    """C (I - Abar^length), complex (H, M), of C; in float64, dense."""
+    row, power = _row(output), _power(systems, length)
+    return _output(row - row @ power, output.dtype)
+
+
+def untruncate(systems: StateSpaces, truncated: Tensor, length: int) -> Tensor:
+    """C of C (I - Abar^length), complex (H, M); in float64, dense."""
+    power = _power(systems, length)
+    rest = torch.eye(power.shape[-1], dtype=power.dtype, device=power.device) - power
+    return _output(torch.linalg.solve(rest, _row(truncated), left=False), truncated.dtype)
+
+
+def lengthen(systems: StateSpaces, truncated: Tensor, length: int, wanted: int) -> tuple[Tensor, int]:
+    """C (I - Abar^m) of C (I - Abar^length), and m: ``length`` doubled until it is at least ``wanted``."""
+    if wanted <= length:
+        return truncated, length
+    row, power = _row(truncated), _power(systems, length)
+    while length < wanted:
+        row, power, length = row + row @ power, power @ power, 2 * length
+    return _output(row, truncated.dtype), length
+
+
+def _through(left: Tensor, right: Tensor) -> Tensor:
+    """left* right over all states, (*, H, 1) real."""
+    return 2 * (left.conj() * right).sum(dim=-1, keepdim=True).real
+
+
+def _power(systems: StateSpaces, length: int) -> Tensor:
+    return torch.linalg.matrix_power(dplr_matrix(systems).double(), length)
+
+
+def _row(output: Tensor) -> Tensor:
+    """C as a real row (H, 1, 2 M) on [real parts, imaginary parts], but for the factor 2."""
+    return torch.cat([output.real, -output.imag], dim=-1).unsqueeze(1).double()
+
+
+def _output(row: Tensor, dtype: torch.dtype) -> Tensor:
+    real, imaginary = row.squeeze(1).chunk(2, dim=-1)
+    return torch.complex(real, -imaginary).to(dtype)

@@ -1,0 +1,1 @@
+"""Ways to part a grid into boxes of cells that mix among themselves."""

@@ -1,0 +1,41 @@
+"""A normed branch that a condition scales, shifts and gates, closed at the start. Peebles & Xie 2022."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from variorum.core import Layout, Memory, Norm, Residual, Spec, Traits
+from variorum.core.traits import POINTWISE
+from variorum.layers.conditioning import condition, spread
+from variorum.layers.norms.layernorm import LayerNorm
+
+
+class AdaLNZero(Residual):
+    """y = x + gate * f(norm(x) * (1 + scale) + shift), with [shift, scale, gate] = W silu(c) + b, W = b = 0 at first.
+
+    Peebles & Xie 2022, arXiv:2212.09748 (adaLN-Zero). c is the sum of the memory's tokens of the row. The norm is
+    usually ``LayerNorm(affine=False)``.
+    """
+
+    traits: Traits = POINTWISE.but(memory=True, alone=False)
+    examples = ({"norm": LayerNorm.spec(affine=False)},)
+
+    def __init__(self, dim: int, *, norm: Spec[Norm]) -> None:
+        super().__init__()
+        self.norm = norm.build(dim=dim)
+        self.modulation = nn.Linear(dim, 3 * dim)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "*tokens dim"],
+        branch: Callable[[Tensor], Tensor],
+        layout: Layout | None = None,
+        memory: Memory | None = None,
+    ) -> Float[Tensor, "*tokens dim"]:
+        told = self.modulation(F.silu(condition(memory, "AdaLNZero")))
+        shift, scale, gate = spread(told, layout).chunk(3, dim=-1)
+        return x + gate * branch(self.norm(x) * (1 + scale) + shift)
