@@ -23,6 +23,11 @@ class Activation(StrEnum):
         """The function itself."""
         return _FUNCTIONS[self]
 
+    @property
+    def consuming(self) -> Callable[[Tensor], Tensor]:
+        """The function for a tensor that nobody else holds: in inference mode it is overwritten, sparing a copy."""
+        return partial(_consume, self)
+
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU: F.gelu,
@@ -31,3 +36,14 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.SILU: F.silu,
     Activation.TANH: torch.tanh,
 }
+_IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.GELU: torch.ops.aten.gelu_,
+    Activation.GELU_TANH: partial(torch.ops.aten.gelu_, approximate="tanh"),
+    Activation.RELU: torch.relu_,
+    Activation.SILU: partial(F.silu, inplace=True),
+    Activation.TANH: torch.tanh_,
+}
+
+
+def _consume(which: Activation, x: Tensor) -> Tensor:
+    return _IN_PLACE[which](x) if torch.is_inference_mode_enabled() else _FUNCTIONS[which](x)

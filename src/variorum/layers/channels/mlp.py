@@ -34,7 +34,7 @@ class MLP(Channel):
         self.up = nn.Linear(dim, hidden, bias=bias)
         self.norm = norm.build(dim=hidden) if norm else None
         self.down = nn.Linear(hidden, dim, bias=bias)
-        self.activation = activation.function
+        self.activation = activation.consuming
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*any dim"]) -> Float[Tensor, "*any dim"]:
