@@ -84,6 +84,16 @@ def test_a_stopped_one_may_save_what_it_has(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
+def test_a_script_that_does_not_guard_itself_is_run_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    code = PARENT.replace("forks", "tells").replace('event["pid"]', 'event["step"]')
+    script.write_text(f"import sys\nsys.argv.append({str(tmp_path)!r})\nprint('once')\n{code}")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True,
+                          env={**os.environ, "PYTHONPATH": str(TESTS)})  # fmt: skip
+    assert done.stdout.split() == ["once", "1", "2"]
+    assert "once" not in (tmp_path / "log").read_text()
+
+
 def test_a_child_ends_when_its_parent_is_killed(run: Any, tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True,
                               env={**os.environ, "PYTHONPATH": str(TESTS)})  # fmt: skip

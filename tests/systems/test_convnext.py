@@ -4,7 +4,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -142,10 +144,15 @@ def modules(spec: Spec) -> Counter[str]:
     """How often each module that computes stands in the built model; those that hold an activation go by its name."""
     with torch.device("meta"):
         built = list(spec.fill(**FACTS).build().modules())
-    activations = [found.__name__ for m in built if (found := vars(m).get("activation")) is not None]
+    activations = [says_activation(found) for m in built if (found := vars(m).get("activation")) is not None]
     own = [m for m in built if list(m.parameters(recurse=False)) or not list(m.children())]
     names = [says(m) for m in own if "activation" not in vars(m)]
     return Counter(name for name in activations + names if name not in INERT)
+
+
+def says_activation(function: Any) -> str:
+    """The activation's name, whether it may overwrite its input or not."""
+    return str(function.args[0].value) if isinstance(function, partial) else str(function.__name__)
 
 
 def says(module: nn.Module) -> str:

@@ -12,7 +12,7 @@ CAUTION = 1.25
 """Once a worker has loaded the data, the next is thought to take this many times as long, and a little more."""
 ENDING_SECONDS = 0.5
 """What starting a process, ending it and reading its result takes."""
-FINAL_SECONDS_EACH = 1.5
+FINAL_SECONDS_EACH = 2.0
 """What the last pass takes for each candidate, besides starting."""
 TOLERANCE, OVERRUN = 0.06, 0.1
 """Parts of the whole job by which a worker may overrun its share, and the job its budget, before they are ended."""

@@ -26,7 +26,8 @@ from variorum.data.bundled import load_task
 from variorum.runtime.bundle import load
 
 ASKED, FOUND = "latency.job.json", "latency.json"
-BATCH = 64
+BATCH, BATCH_SECONDS = 64, 0.25
+"""Rows of a batch; fewer, alike for all, where the slowest candidate would take longer than this."""
 WARM_SECONDS, VISIT_SECONDS = 0.03, 0.02
 FEWEST_ROUNDS = 3
 
@@ -94,8 +95,7 @@ def last_pass(out: Path, tell: Tell) -> None:
     torch.set_num_threads(1)
     tell({"stage": "timing"})
     task = load_task(job.data, target=job.target, seed=job.seed)
-    single, batch = (next(iter(task.held_out("test", size))).inputs for size in (1, BATCH))
-    rows = len(row_lengths(batch))
+    single = next(iter(task.held_out("test", 1))).inputs
     memory = footprints(asked["bundles"], single)
     models: dict[str, nn.Module] = {name: load(bundle).model for name, bundle in asked["bundles"].items()}
     one: dict[str, list[float]] = {name: [] for name in models}
@@ -103,6 +103,9 @@ def last_pass(out: Path, tell: Tell) -> None:
     rounds(
         models, single, seconds=0.6 * asked["seconds"], seed=job.seed, told=lambda name, took: one[name].extend(took)
     )
+    slowest = max(median(taken) for taken in one.values())
+    batch = next(iter(task.held_out("test", max(1, min(BATCH, int(BATCH_SECONDS / slowest)))))).inputs
+    rows = len(row_lengths(batch))
     torch.set_num_threads(default_threads())
     rounds(
         models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, took: many[name].extend(took)

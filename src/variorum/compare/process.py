@@ -11,12 +11,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from variorum.core import VariorumError
@@ -61,7 +62,7 @@ def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop
     get_ready()
     events, sender = CONTEXT.Pipe(duplex=False)
     child = CONTEXT.Process(target=_child, args=(work, folder, log, sender))
-    with _BOOKS:
+    with _BOOKS, _without_script():
         child.start()
     sender.close()
     try:
@@ -72,6 +73,17 @@ def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop
         _end(child)
         events.close()
     return child.exitcode, end
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Keep a child from running its parent's script again: it needs none of it, and not every script guards itself."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _listen(child: Any, events: Connection, deadline: float, told: Tell, stop: threading.Event) -> End:
