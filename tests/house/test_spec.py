@@ -189,7 +189,7 @@ def test_enums_lists_and_whole_floats_are_equal_to_what_json_gives() -> None:
         == Spec.from_json('{"part": "MLP", "args": {"activation": "relu"}}')
     )
     built = MLP.spec(activation="relu", dropout=0).build(dim=8)
-    assert built.dropout.p == 0.0 and built.activation is Activation.RELU.function
+    assert built.dropout.p == 0.0 and built.activation.args == (Activation.RELU,)
 
 
 def test_a_union_is_thawed_by_the_member_that_fits() -> None:

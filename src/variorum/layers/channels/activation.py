@@ -46,4 +46,6 @@ _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def _consume(which: Activation, x: Tensor) -> Tensor:
-    return _IN_PLACE[which](x) if torch.is_inference_mode_enabled() else _FUNCTIONS[which](x)
+    # A compiler finds out by itself what may be overwritten, and cannot ask for the mode.
+    overwrite = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+    return _IN_PLACE[which](x) if overwrite else _FUNCTIONS[which](x)
