@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
@@ -102,7 +103,7 @@ def test_dispatch_agrees(k):
 @pytest.mark.row(SLUG, 1)
 def test_equals_deepseek():
     """The mixture equals the one of transformers' DeepSeek-V2, whose experts it takes, on copied weights to 1e-6."""
-    config = pytest.importorskip("transformers").DeepseekV2Config(
+    config = transformers.DeepseekV2Config(
         hidden_size=16, num_attention_heads=2, moe_intermediate_size=12, n_routed_experts=6, num_experts_per_tok=2,
         n_shared_experts=2, routed_scaling_factor=1.0, topk_method="greedy", norm_topk_prob=False,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.models.deberta_v2 import modeling_deberta_v2 as deberta
 
 from variorum.core import Spec, find_entry
 from variorum.layers.mixers.disentangled import Disentangled, log_buckets
@@ -150,7 +151,6 @@ def test_attention_equals_a_loop_over_pairs():
 @pytest.mark.row(SLUG, 2)
 def test_buckets_are_those_of_deberta():
     """All distances from -511 to 511 fall into the buckets of transformers' DeBERTa-v2 (32 buckets, at most 512)."""
-    deberta = pytest.importorskip("transformers.models.deberta_v2.modeling_deberta_v2")
     apart = torch.arange(-511, 512)
     theirs = deberta.make_log_bucket_position(apart, 32, 512).to(torch.int64)
     assert torch.equal(log_buckets(apart, 32, 512), theirs)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from variorum.core import Answers, find_entry
@@ -108,7 +109,6 @@ def learner_of_all(model: Looped, batch: Batch):
 @pytest.mark.row(SLUG, 2)
 def test_one_pass_equals_gpt2():
     """With its weights copied in, one pass equals transformers' GPT2Model of one layer to 1e-4."""
-    transformers = pytest.importorskip("transformers")
     model = small()
     config = transformers.GPT2Config(vocab_size=3, n_positions=24, n_embd=32, n_layer=1, n_head=4, resid_pdrop=0.0,
                                      embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip

@@ -27,7 +27,6 @@ ALONE = [Form.DECODER, Form.ENCODER]
 @contextmanager
 def torchscale() -> Iterator[Any]:
     """torchscale, without the sharding wrappers of fairscale, which it imports and calls only when told to."""
-    pytest.importorskip("torchscale")
     fairscale, inner = ModuleType("fairscale"), ModuleType("fairscale.nn")
     inner.checkpoint_wrapper = inner.wrap = fairscale.nn = inner  # type: ignore[attr-defined]
     absent = {name: module for name, module in (("fairscale", fairscale), ("fairscale.nn", inner))

@@ -5,6 +5,7 @@ from time import process_time
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,7 +32,6 @@ def built(spec: Spec) -> nn.Module:
 
 def neo(model: nn.Module, spec: Spec, window: int) -> nn.Module:
     """GPT-Neo of the same shape, with the weights of ours."""
-    transformers = pytest.importorskip("transformers")
     kinds = ["global" if block["mixer"]["pattern"].part == "Causal" else "local" for block in spec["blocks"]]
     config = transformers.GPTNeoConfig(
         vocab_size=VOCAB, hidden_size=32, num_layers=4, num_heads=4, max_position_embeddings=128, window_size=window,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -56,7 +57,6 @@ def test_equal_copies_are_the_dense_model(norms, borders):
 def test_equals_llama():
     """With norms before, all copies equal and random ids, logits equal those of transformers' Llama on copied weights
     to 1e-5."""
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=VOCAB, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,

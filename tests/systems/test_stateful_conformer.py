@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import audio_utils as audio
+from transformers.models import parakeet
 
 from variorum.core import Layout, Spec, find_entry
 from variorum.layers.embed.log_mel import LogMel
@@ -142,7 +144,6 @@ def test_real_speech_is_transcribed_chunk_by_chunk_as_at_once():
 @pytest.mark.row(SLUG, 1)
 def test_the_offline_encoder_equals_parakeets():
     """The encoder that looks both ways equals transformers' ParakeetEncoder, two layers, weights copied: 1e-4."""
-    parakeet = pytest.importorskip("transformers.models.parakeet")
     config = parakeet.ParakeetEncoderConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, subsampling_conv_channels=4,
         num_mel_bins=BINS, conv_kernel_size=9, attn_implementation="eager",
@@ -335,7 +336,6 @@ def test_both_searches_say_the_same_in_pieces():
 
 def test_the_log_mel_filters_are_those_of_transformers():
     """The mel filters equal Slaney's as transformers makes them, below 1e-6."""
-    audio = pytest.importorskip("transformers.audio_utils")
     theirs = audio.mel_filter_bank(257, 80, 0.0, 8000.0, 16000, norm="slaney", mel_scale="slaney")
     torch.testing.assert_close(mel_filters(Frames()), torch.from_numpy(theirs), atol=1e-6, rtol=0)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 from variorum.claims.claim import Claim, Demand, Verdict
 from variorum.compare.atomic import write
 from variorum.compare.machine import default_threads, describe
-from variorum.compare.process import CONTEXT, get_ready, tie
+from variorum.compare.process import pool
 from variorum.core import VariorumError, registered
 from variorum.core.errors import nearest
 
@@ -72,11 +72,10 @@ def run(claim: type[Claim], *, seeds: int | None = None, told: Callable[[int, fl
     told: called with a seed and its seconds when it is done.
     """
     wanted = list(range(claim.seeds if seeds is None else seeds))
-    get_ready()
     figures: dict[int, dict[str, float]] = {}
     seconds: dict[int, float] = {}
-    with ProcessPoolExecutor(default_threads(), mp_context=CONTEXT, initializer=tie) as pool:
-        running = {pool.submit(partial(_one, claim.__name__, seed)): seed for seed in wanted}
+    with pool(default_threads()) as processes:
+        running = {processes.submit(partial(_one, claim.__name__, seed)): seed for seed in wanted}
         for future in as_completed(running):
             seed = running[future]
             figures[seed], seconds[seed] = future.result()

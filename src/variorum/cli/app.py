@@ -58,9 +58,9 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = DEBUG in given
     # It is understood behind a command too, where a reader of a failed command line would add it.
     command = typer.main.get_command(app)
-    from variorum.runtime.allocator import keep_memory
-
     if args is None:  # this process is the command's own
+        from variorum.runtime.allocator import keep_memory
+
         keep_memory()
     try:
         command([word for word in given if word != DEBUG], prog_name="variorum")

@@ -1,12 +1,11 @@
 """The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has torch."""
 
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
 
 from variorum.compare.memory import Peak, release
-from variorum.compare.process import CONTEXT, get_ready, tie
+from variorum.compare.process import pool
 from variorum.core.registry import discover
 from variorum.runtime.bundle import load
 
@@ -30,9 +29,5 @@ def footprint(bundle: str, inputs: dict[str, Any]) -> float:
 
 def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> dict[str, float]:
     """The memory of each bundle, each in a fresh process that a server with torch forks."""
-    get_ready()
-    found = {}
-    with ProcessPoolExecutor(max_workers=1, mp_context=CONTEXT, max_tasks_per_child=1, initializer=tie) as pool:
-        for name, bundle in bundles.items():
-            found[name] = pool.submit(footprint, bundle, inputs).result()
-    return found
+    with pool(1, tasks_each=1) as processes:
+        return {name: processes.submit(footprint, bundle, inputs).result() for name, bundle in bundles.items()}

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from multiprocessing import forkserver
@@ -41,6 +42,12 @@ def get_ready() -> None:
     if FORKS:
         CONTEXT.set_forkserver_preload(list(IMPORTED))
         forkserver.ensure_running()
+
+
+def pool(workers: int, *, tasks_each: int | None = None) -> ProcessPoolExecutor:
+    """Processes for calls that need no folder and no log, forked and tied to this one as those of :func:`run` are."""
+    get_ready()
+    return ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=tie, max_tasks_per_child=tasks_each)
 
 
 class End(StrEnum):

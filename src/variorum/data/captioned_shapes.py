@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.generated import of_split, of_step
 from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
 SHAPES = ("disc", "square", "cross", "ring")
 COLOURS = 4
 SIZES = (1.5, 2.4)
 WORDS = 2 + len(SHAPES) + COLOURS + len(SIZES)
 """Begin, picture, then the words of shapes, colours and sizes; places (two numbers from 0 to side - 1) follow."""
-IGNORED = -100
 
 
 class CaptionedShapes(Task):
@@ -47,13 +47,13 @@ class CaptionedShapes(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec(ignore=IGNORED)
+        return CrossEntropy.spec(ignore=NO_TARGET)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._asked(self._rows(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size))
+        return self._asked(self._rows(of_step(step, seed), size))
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        rows = self._rows(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
+        rows = self._rows(of_split(split), self.rows)
         return (self._asked(part) for part in rows.split(size))
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:

@@ -1,19 +1,17 @@
 """The copying memory problem. Hochreiter & Schmidhuber 1997; Arjovsky et al. 2015, arXiv:1511.06464."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.data.generated import Generated
+from variorum.data.task import Batch
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
-NO_TARGET = -100
 
-
-class CopyMemory(Task):
+class CopyMemory(Generated):
     """``length`` symbols are shown, then blanks, at whose last ``length`` the symbols are to be said again, in order.
 
     Arjovsky et al. 2015, arXiv:1511.06464, without a signal when to begin. What is asked for was always shown length +
@@ -21,7 +19,6 @@ class CopyMemory(Task):
     """
 
     reads = "recall"
-    synthetic = True
     metric = "accuracy"
 
     def __init__(self, *, length: int = 10, gap: int = 0, symbols: int = 8, rows: int = 512) -> None:
@@ -39,19 +36,11 @@ class CopyMemory(Task):
     def objective(self) -> Spec[Objective]:
         return CrossEntropy.spec(ignore=NO_TARGET)
 
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
-        ids, targets = made.inputs["inputs"].split(size), made.targets.split(size)
-        return (Batch({"inputs": i}, t) for i, t in zip(ids, targets, strict=True))
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         asked = targets != NO_TARGET
         return (outputs.argmax(-1)[asked] == targets[asked]).float()
 
-    def _make(self, generator: torch.Generator, size: int) -> Batch:
+    def make(self, generator: torch.Generator, size: int) -> Batch:
         shown = torch.randint(self.symbols, (size, self.length), generator=generator)
         ids = torch.full((size, 2 * self.length + self.gap), self.symbols)
         ids[:, : self.length] = shown

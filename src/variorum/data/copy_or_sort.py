@@ -1,17 +1,17 @@
 """Sequence to sequence: copy a row, or sort it. Made, not found."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.task import Batch, Split, Task
+from variorum.data.generated import Generated
+from variorum.data.task import Batch
 from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class CopyOrSort(Task):
+class CopyOrSort(Generated):
     """The source is a command and ``length`` symbols, drawn alike; the target is the symbols as they are (COPY), or in
     rising order (SORT), each command for half of the rows: easy and hard rows of one length.
 
@@ -20,7 +20,6 @@ class CopyOrSort(Task):
     """
 
     reads = "source and target"
-    synthetic = True
     metric = "rows without a fault"
 
     def __init__(self, *, length: int = 10, symbols: int = 16, rows: int = 512) -> None:
@@ -39,18 +38,10 @@ class CopyOrSort(Task):
     def objective(self) -> Spec[Objective]:
         return CrossEntropy.spec()
 
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
-        parts = (made.inputs["source"].split(size), made.inputs["target"].split(size), made.targets.split(size))
-        return (Batch({"source": s, "target": t}, y) for s, t, y in zip(*parts, strict=True))
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         return (outputs.argmax(-1) == targets).all(dim=1).float()
 
-    def _make(self, generator: torch.Generator, size: int) -> Batch:
+    def make(self, generator: torch.Generator, size: int) -> Batch:
         symbols = torch.randint(self.symbols, (size, self.length), generator=generator)
         sort = torch.rand(size, 1, generator=generator) < 0.5
         told = torch.where(sort, symbols.sort(dim=1).values, symbols)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.draw import draw, stratified
+from variorum.data.generated import of_split, of_step
 from variorum.data.sets import find_set
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.noise.linear import LinearNoise
@@ -66,11 +67,11 @@ class Denoising(Task):
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         rows = torch.from_numpy(self.parts.train[draw(len(self.parts.train), step, size, seed)])
-        return self._noised(rows, torch.Generator().manual_seed(seed * 1_000_003 + step + 2))
+        return self._noised(rows, of_step(step, seed))
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
         rows = torch.from_numpy(self.parts.rows(split))
-        whole = self._noised(rows, torch.Generator().manual_seed(("valid", "test").index(split)))
+        whole = self._noised(rows, of_split(split))
         for part in torch.arange(len(rows)).split(size):
             targets = whole.targets
             cut = Diffused(*(t[part] for t in targets)) if isinstance(targets, Diffused) else targets[part]

@@ -1,24 +1,23 @@
 """Long memory at its plainest: name the first token of a row of noise."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.task import Batch, Split, Task
+from variorum.data.generated import Generated
+from variorum.data.task import Batch
 from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class FirstTokenTask(Task):
+class FirstTokenTask(Generated):
     """The class of a row is its first id; random ids that are no classes follow it. Made, not found.
 
     inputs: (batch, length) ids; the first is below ``classes``, the others from there up to ``vocab``.
     """
 
     reads = "first token"
-    synthetic = True
     metric = "accuracy"
 
     def __init__(self, *, length: int = 1024, vocab: int = 9, classes: int = 8, rows: int = 256) -> None:
@@ -36,18 +35,10 @@ class FirstTokenTask(Task):
     def objective(self) -> Spec[Objective]:
         return CrossEntropy.spec()
 
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
-        ids, targets = made.inputs["inputs"].split(size), made.targets.split(size)
-        return (Batch({"inputs": i}, t) for i, t in zip(ids, targets, strict=True))
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         return (outputs.argmax(-1) == targets).float()
 
-    def _make(self, generator: torch.Generator, size: int) -> Batch:
+    def make(self, generator: torch.Generator, size: int) -> Batch:
         ids = torch.randint(self.classes, self.vocab, (size, self.length), generator=generator)
         ids[:, 0] = torch.randint(self.classes, (size,), generator=generator)
         return Batch({"inputs": ids}, ids[:, 0].clone())

@@ -11,8 +11,8 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.symbols import Level
 from variorum.data.task import Batch, Split, Task
-from variorum.data.text import NO_TARGET, TextTask
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.data.text import TextTask
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
 LONGEST, STOP = 10, 1 / 3
 """Of a span: most symbols, and the chance that it ends after each."""

@@ -1,19 +1,20 @@
 """Phantoms of a trunk with three organs, to be segmented: what tells two of them apart lies far away."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.task import Batch, Split, Task
+from variorum.data.generated import Generated
+from variorum.data.task import Batch
 from variorum.objectives.dice_cross_entropy import DiceCrossEntropy
 
 TISSUE, ORGAN, BONE, GRAIN = 0.3, 0.6, 1.0, 0.2
 
 
-class OrganPhantoms(Task):
+class OrganPhantoms(Generated):
     """Say of each voxel which organ it is of: none (0), left kidney (1), right kidney (2) or liver (3).
 
     volumes (batch, 1, depth, height, width), made, not found: an elliptic trunk, a bright spine near its back, smooth
@@ -26,7 +27,6 @@ class OrganPhantoms(Task):
     """
 
     reads = "volumes"
-    synthetic = True
     metric = "dice"
     labels = ("none", "left kidney", "right kidney", "liver")
     examples = ({"size": (4, 16, 16), "rows": 9},)
@@ -46,14 +46,6 @@ class OrganPhantoms(Task):
     def objective(self) -> Spec[Objective]:
         return DiceCrossEntropy.spec()
 
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._make(Generator().manual_seed(seed * 1_000_003 + step + 2), size)
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        made = self._make(Generator().manual_seed(("valid", "test").index(split)), self.rows)
-        volumes, targets = made.inputs["inputs"].split(size), made.targets.split(size)
-        return (Batch({"inputs": v}, t) for v, t in zip(volumes, targets, strict=True))
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         """Mean over the organs of 2 |found and true| / (|found| + |true|), for each volume."""
         found = outputs.argmax(dim=-1)
@@ -64,14 +56,14 @@ class OrganPhantoms(Task):
             dice.append(torch.where(either > 0, 2 * both / either.clamp(min=1), 1.0))
         return torch.stack(dice).mean(dim=0)
 
-    def _make(self, generator: Generator, rows: int) -> Batch:
+    def make(self, generator: Generator, size: int) -> Batch:
         """So many phantoms; lengths are halves of a side, the middle of the volume is 0."""
 
         def between(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(rows, generator=generator)
+            return low + (high - low) * torch.rand(size, generator=generator)
 
         def side() -> Tensor:
-            return torch.randint(2, (rows,), generator=generator).float() * 2 - 1
+            return torch.randint(2, (size,), generator=generator).float() * 2 - 1
 
         back = side()  # +1: the spine is below, -1: above
         z, y, x = between(-0.1, 0.1), between(-0.05, 0.05), between(-0.05, 0.05)

@@ -1,19 +1,17 @@
 """Associative recall: pairs are shown, then keys are asked for. Arora et al. 2023, arXiv:2312.04927."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.data.generated import Generated
+from variorum.data.task import Batch
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
-NO_TARGET = -100
 
-
-class Recall(Task):
+class Recall(Generated):
     """Multi-query associative recall (MQAR): ``k_1 v_1 ... k_p v_p`` and then each key again, in random order.
 
     Arora et al. 2023, arXiv:2312.04927, without filler tokens between the queries. Keys are the first half of the
@@ -23,7 +21,6 @@ class Recall(Task):
     """
 
     reads = "recall"
-    synthetic = True
     metric = "accuracy"
 
     def __init__(self, *, pairs: int = 32, vocab: int = 256, rewrites: int = 0, rows: int = 512) -> None:
@@ -41,19 +38,11 @@ class Recall(Task):
     def objective(self) -> Spec[Objective]:
         return CrossEntropy.spec(ignore=NO_TARGET)
 
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        return self._make(torch.Generator().manual_seed(seed * 1_000_003 + step + 2), size)
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        made = self._make(torch.Generator().manual_seed(("valid", "test").index(split)), self.rows)
-        ids, targets = made.inputs["inputs"].split(size), made.targets.split(size)
-        return (Batch({"inputs": i}, t) for i, t in zip(ids, targets, strict=True))
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         asked = targets != NO_TARGET
         return (outputs.argmax(-1)[asked] == targets[asked]).float()
 
-    def _make(self, generator: torch.Generator, size: int) -> Batch:
+    def make(self, generator: torch.Generator, size: int) -> Batch:
         half = self.vocab // 2
         keys = torch.rand(size, half, generator=generator).argsort(dim=1)[:, : self.pairs]
         values = torch.randint(half, self.vocab, (size, self.pairs), generator=generator)

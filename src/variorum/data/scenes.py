@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from variorum.core import Layout, Objective, Spec, VariorumError
+from variorum.data.generated import of_split, of_step
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.centre_focal import CentreFocal
 
@@ -51,11 +52,11 @@ class Scenes(Task):
         return CentreFocal.spec()
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step + 2)
+        generator = of_step(step, seed)
         return self._joined([self.scene(generator) for _ in torch.arange(size)])
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(("valid", "test").index(split))
+        generator = of_split(split)
         scenes = [self.scene(generator) for _ in torch.arange(self.rows)]
         return (self._joined(scenes[i : i + size]) for i in torch.arange(0, self.rows, size).tolist())
 

@@ -15,9 +15,7 @@ from variorum.data.preprocess import Preprocess
 from variorum.data.sets import find_set
 from variorum.data.symbols import Level, TextSymbols
 from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
-
-NO_TARGET = -100
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
 
 class TextTask(Task):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from variorum.data.generated import of_split, of_step
 from variorum.data.task import Batch, Split
 from variorum.data.transcription import Transcription, Utterance, collate
 from variorum.layers.embed.spectrogram import Frames, log_mel
@@ -28,11 +29,11 @@ class ToneSequences(Transcription):
         self.fewest, self.most, self.noise, self.rows = fewest, most, noise, rows
 
     def utterances(self, step: int, size: int, seed: int) -> list[Utterance]:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step + 2)
+        generator = of_step(step, seed)
         return [self._made(generator) for _ in range(size)]
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(("valid", "test").index(split))
+        generator = of_split(split)
         rows = [self._made(generator) for _ in range(self.rows)]
         return (collate(rows[i : i + size]) for i in range(0, len(rows), size))
 

@@ -1,8 +1,26 @@
 """What a row is conditioned on, read from a memory."""
 
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from variorum.core import Layout, Memory, VariorumError, pool_rows
+
+
+class Modulation(nn.Linear):
+    """W silu(c) + b as ``count`` vectors of width dim for each token of a row; W = b = 0 at first.
+
+    c is the ``condition`` of the row. Perez et al. 2017, arXiv:1709.07871; silu: Peebles & Xie 2022, arXiv:2212.09748.
+    """
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__(dim, count * dim)
+        self.count = count
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def told(self, memory: Memory | None, layout: Layout | None, part: str) -> tuple[Tensor, ...]:
+        """``count`` tensors that broadcast with tokens; ``part`` is named where there is no memory."""
+        return spread(self(F.silu(condition(memory, part))), layout).chunk(self.count, dim=-1)
 
 
 def condition(memory: Memory | None, part: str) -> Tensor:

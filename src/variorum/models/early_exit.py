@@ -1,6 +1,7 @@
 """A stack that can answer after any of its blocks, each token as soon as it may. Elbayad et al. 2019."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from variorum.models.exits.policy import ExitPolicy, LearnedExit, Seen
 from variorum.models.exits.sequence import SequenceExit
 from variorum.models.exits.threshold import ConfidenceExit
 from variorum.models.exits.token import TokenExit
+from variorum.models.streams import begin, place
 from variorum.models.tying import tie
 
 _CAUSAL = Block.spec(mixer=Attention.spec(heads=2, pattern=Causal.spec()), channels=MLP.spec())
@@ -142,17 +144,16 @@ class EarlyExit(Tower, Streaming):
         return tuple(self._answer(k, x, layout) for k, x in enumerate(states)), tuple(states)
 
     def _learn(self, inputs: Tensor, layout: Layout | None, memory: Memory | None) -> Answers:
-        learned = isinstance(self.policy, LearnedExit)
+        policy = self.policy if isinstance(self.policy, LearnedExit) else None
         each: tuple[Tensor, ...] = ()
         weights = tuple(w / sum(self.weights) for w in self.weights)
-        if learned or not self.sampled:
+        if policy is not None or not self.sampled:
             aligned, states = each, states = self.at_exits(inputs, layout, memory)
         if self.sampled:
             each = tuple(self._sample(inputs, layout, memory) for _ in range(self.sampled))
             weights = (1 / self.sampled,) * self.sampled
-        if not isinstance(self.policy, LearnedExit):
+        if policy is None:
             return Answers(each, weights)
-        policy = self.policy
 
         def judge(beside: tuple[Tensor, ...], targets: Tensor) -> Tensor:
             return policy.loss(beside[0], [scores.detach() for scores in beside[1:]], targets, layout)
@@ -196,18 +197,15 @@ class EarlyExit(Tower, Streaming):
 
     # -- streaming -------------------------------------------------------------------------------------------------
     def start(self, batch: int) -> State:
-        length = torch.zeros(batch, dtype=torch.int64, device=next(self.parameters()).device)
-        return State(length=length, **{str(i): streaming(b).start(batch) for i, b in enumerate(self.blocks)})
+        return begin(self, batch, {str(i): streaming(block).start(batch) for i, block in enumerate(self.blocks)})
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
         """The next piece of the raw inputs of every row, and the answers to it."""
-        length = state.tensor("length")
-        layout = (layout or Layout()).but(start=length)
-        more = torch.tensor(layout.lengths, device=length.device) if layout.packed else x.shape[1]
+        layout, length = place(x, state, layout)
         x, layout = self.embed(x, layout)
-        after: dict[str, Any] = {"length": length + more}
+        after: dict[str, Any] = {"length": length}
         if _one_a_row(x, layout):
             return self._through_one(x, layout, memory, state, after), State(after)
 
@@ -290,7 +288,7 @@ class _Scores:
             self.told = self.head(self.state, self.layout)
         return self.told
 
-    @property
+    @cached_property
     def state(self) -> Tensor:
         """The normed states."""
         normed: Tensor = self.norm(self.x)

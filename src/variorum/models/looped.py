@@ -32,6 +32,7 @@ from variorum.layers.mixers.attention import Attention
 from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.patterns.causal import Causal
 from variorum.models.blocks.block import Block, streaming
+from variorum.models.streams import begin, place
 from variorum.models.tying import tie
 
 _CAUSAL = Block.spec(mixer=Attention.spec(heads=2, pattern=Causal.spec()), channels=MLP.spec())
@@ -127,19 +128,16 @@ class Looped(Tower, Streaming):
         return tuple(each)
 
     def start(self, batch: int) -> State:
-        length = torch.zeros(batch, dtype=torch.int64, device=next(self.parameters()).device)
         passes = {f"{t}.{k}": streaming(b).start(batch) for t in range(self.times) for k, b in enumerate(self.blocks)}
-        return State(length=length, **passes)
+        return begin(self, batch, passes)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
         """The next piece of the raw inputs of every row, and the head's answers to it."""
-        length = state.tensor("length")
-        layout = (layout or Layout()).but(start=length)
-        more = torch.tensor(layout.lengths, device=length.device) if layout.packed else x.shape[1]
+        layout, length = place(x, state, layout)
         x, layout = self.embed(x, layout)
-        y, after = self.injection.start(x), {"length": length + more}
+        y, after = self.injection.start(x), {"length": length}
         for t in range(self.times):
             y = self._once_more(t, y, x, state, after, layout, memory)
         return self.head(y, layout), State(after)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from variorum.core import (
@@ -35,6 +34,7 @@ from variorum.layers.norms.layernorm import LayerNorm
 from variorum.layers.patterns.causal import Causal
 from variorum.layers.positions.learned import LearnedPosition
 from variorum.models.blocks.block import Block, streaming
+from variorum.models.streams import begin, place
 from variorum.models.tying import tie
 
 _CAUSAL = Block.spec(mixer=Attention.spec(heads=2, pattern=Causal.spec()), channels=MLP.spec())
@@ -101,20 +101,17 @@ class Stack(Tower, Streaming):
         return self.norm(x), layout
 
     def start(self, batch: int) -> State:
-        length = torch.zeros(batch, dtype=torch.int64, device=next(self.parameters()).device)
         parts = {str(i): streaming(block).start(batch) for i, block in enumerate(self.blocks)}
         if isinstance(self.embed, StreamingEmbed):
             parts["embed"] = self.embed.start(batch)
-        return State(length=length, **parts)
+        return begin(self, batch, parts)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
         """The next piece of the raw inputs of every row, and the head's answers to it."""
-        length = state.tensor("length")
-        layout = (layout or Layout()).but(start=length)
-        more = torch.tensor(layout.lengths, device=length.device) if layout.packed else x.shape[1]
-        after: dict[str, Any] = {"length": length + more}
+        layout, length = place(x, state, layout)
+        after: dict[str, Any] = {"length": length}
         if isinstance(self.embed, StreamingEmbed):
             x, layout, after["embed"] = self.embed.advance(x, state.child("embed"), layout)
         else:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from variorum.core import Loss, Objective, VariorumError
 
+NO_TARGET = -100
+"""What stands where a token is no target."""
+
 
 class CrossEntropy(Objective):
     """total = sum over real targets of -sum_k q_k log softmax(logits)_k; count = number of real targets.
@@ -21,7 +24,7 @@ class CrossEntropy(Objective):
 
     examples = ({}, {"label_smoothing": 0.1, "ignore": 0})
 
-    def __init__(self, *, label_smoothing: float = 0.0, ignore: int = -100) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, ignore: int = NO_TARGET) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise VariorumError("CrossEntropy label_smoothing", expected="a number from 0 up to, but not, 1",

@@ -10,9 +10,8 @@ from torch import Generator, Tensor
 
 from variorum.core import Objective, Spec
 from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
-NO_TARGET = -100
 HELD = 64
 """Data sets of a shape among the held-out ones."""
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from variorum.core import Objective, Spec
+from variorum.data.generated import of_split, of_step
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.squared_error import SquaredError
 
@@ -45,7 +46,7 @@ class InContextRegression(Task, abstract=True):
         """Points (size, k, dims) -> values (size, k) of one function for each row."""
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        generator = Generator().manual_seed(seed * 1_000_003 + step + 2)
+        generator = of_step(step, seed)
         if not self.grows:
             return self._make(generator, size, self.dims, self.points)
         more = step // self.grows
@@ -53,7 +54,7 @@ class InContextRegression(Task, abstract=True):
         return self._make(generator, size, min(dims, self.dims), min(points, self.points))
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        generator = Generator().manual_seed(("valid", "test").index(split))
+        generator = of_split(split)
         made = self._make(generator, self.rows, self.dims, self.points)
         parts = made.inputs["inputs"].split(size), made.targets.split(size)
         return (Batch({"inputs": x}, y) for x, y in zip(*parts, strict=True))

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from variorum.core import Layout, Memory, Norm, Residual, Spec, Traits
 from variorum.core.traits import POINTWISE
-from variorum.layers.conditioning import condition, spread
+from variorum.layers.conditioning import Modulation
 from variorum.layers.norms.layernorm import LayerNorm
 
 
@@ -25,9 +24,7 @@ class AdaLNZero(Residual):
     def __init__(self, dim: int, *, norm: Spec[Norm]) -> None:
         super().__init__()
         self.norm = norm.build(dim=dim)
-        self.modulation = nn.Linear(dim, 3 * dim)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = Modulation(dim, 3)
 
     def forward(
         self,
@@ -36,6 +33,5 @@ class AdaLNZero(Residual):
         layout: Layout | None = None,
         memory: Memory | None = None,
     ) -> Float[Tensor, "*tokens dim"]:
-        told = self.modulation(F.silu(condition(memory, "AdaLNZero")))
-        shift, scale, gate = spread(told, layout).chunk(3, dim=-1)
+        shift, scale, gate = self.modulation.told(memory, layout, "AdaLNZero")
         return x + gate * branch(self.norm(x) * (1 + scale) + shift)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from variorum.core import Layout, Memory, Norm, Residual, Spec, Traits
 from variorum.core.traits import POINTWISE
-from variorum.layers.conditioning import condition, spread
+from variorum.layers.conditioning import Modulation
 from variorum.layers.norms.layernorm import LayerNorm
 
 
@@ -25,9 +24,7 @@ class Modulated(Residual):
     def __init__(self, dim: int, *, norm: Spec[Norm]) -> None:
         super().__init__()
         self.norm = norm.build(dim=dim)
-        self.modulation = nn.Linear(dim, 2 * dim)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = Modulation(dim, 2)
 
     def forward(
         self,
@@ -36,6 +33,5 @@ class Modulated(Residual):
         layout: Layout | None = None,
         memory: Memory | None = None,
     ) -> Float[Tensor, "*tokens dim"]:
-        told = self.modulation(F.silu(condition(memory, "Modulated")))
-        shift, scale = spread(told, layout).chunk(2, dim=-1)
+        shift, scale = self.modulation.told(memory, layout, "Modulated")
         return branch(self.norm(x) * (1 + scale) + shift)
