@@ -267,7 +267,6 @@ def test_images_out_of_noise():
         generate_images(knows, labels, shape=(1, 4, 4), schedule=schedule, guidance=2.0)
 
 
-@pytest.mark.row(SLUG, 3)
 def test_routing_report():
     """Bits shared by experts and place, time or class: log2 4 where one decides, 0 where none does."""
     torch.manual_seed(0)
@@ -283,7 +282,6 @@ def test_routing_report():
 
 
 @pytest.mark.slow
-@pytest.mark.row(SLUG, 3)
 def test_learns_digits():
     """In 200 steps a small DiT-MoE halves the noise error of answering 0, and its digits' mean brightness is theirs."""
     task = Denoising(seed=0)

@@ -271,7 +271,6 @@ def enumerated(scores: Tensor, labels: list[int], blank: int = 0) -> Tensor:
     return -torch.stack(total).logsumexp(dim=0)
 
 
-@pytest.mark.row(SLUG, 3)
 def test_the_transducer_loss_equals_all_alignments():
     """The transducer's loss, and its gradient, equal those of all alignments of 4 tokens and 3 of 5 labels: below 1e-5.
 
@@ -293,7 +292,6 @@ def test_the_transducer_loss_equals_all_alignments():
     assert loss.count == len(shapes)
 
 
-@pytest.mark.row(SLUG, 3)
 def test_the_framewise_loss_equals_all_paths():
     """The framewise loss equals the sum over all paths that read as the labels, below 1e-5; hopeless rows do not."""
     torch.manual_seed(0)
