@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from house.kept import bears_out
 from standins import torchvision_standin
 from variorum.core import Layout, VariorumError, find_entry, listen
 from variorum.layers.embed.class_token import ClassToken
@@ -194,3 +195,9 @@ def test_the_laptop_size_takes_small_images(side):
     spec = find_entry(SLUG).fit("images").fill(channels=1, height=side, width=side, classes=10)
     out = spec.build().eval()(torch.randn(2, 1, side, side))
     assert out.shape == (2, 10) and out.isfinite().all()
+
+
+@pytest.mark.slow
+def test_claim_two_scales_beat_one() -> None:
+    """A fresh run of TwoScalesBeatOne comes out as CLAIMS.md has it."""
+    bears_out("TwoScalesBeatOne")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from house.kept import bears_out
 from variorum.core import Answers, Layout, Spec, VariorumError, find_entry, points
 from variorum.data.organ_phantoms import OrganPhantoms
 from variorum.layers.mixers.attention import Attention
@@ -217,3 +218,10 @@ def test_it_learns_from_several_answers():
     assert losses[-1] < 0.67 * losses[0], losses
     answer = model(next(task.held_out("test", 2)).inputs["inputs"])
     assert isinstance(answer, Tensor) and answer.shape == (2, 4, 16, 16, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_d_former_scopes() -> None:
+    """A fresh run of DFormerScopes comes out as CLAIMS.md has it."""
+    bears_out("DFormerScopes")

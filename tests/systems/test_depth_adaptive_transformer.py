@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from house.kept import bears_out
 from variorum.core import Answers, Layout, Spec, VariorumError, find_entry, listen
 from variorum.data.copy_or_sort import CopyOrSort
 from variorum.data.task import Batch
@@ -430,3 +431,10 @@ def test_copying_and_sorting_are_told_apart_by_the_command():
     assert torch.equal(batch.targets[sort], source[sort, 1:].sort(dim=1).values)
     assert torch.equal(batch.targets[~sort], source[~sort, 1:])
     assert torch.equal(target[:, 1:], batch.targets[:, :-1]) and (target[:, 0] == task.start).all()
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_easy_rows_leave_early() -> None:
+    """A fresh run of EasyRowsLeaveEarly comes out as CLAIMS.md has it."""
+    bears_out("EasyRowsLeaveEarly")

@@ -8,6 +8,7 @@ import transformers
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from house.kept import bears_out
 from variorum.core import Layout, Memory, VariorumError, find_entry, listen
 from variorum.data.denoising import Denoising
 from variorum.explain.routing import mutual_information, routing_report
@@ -292,3 +293,10 @@ def test_learns_digits():
     assert error < 0.5, "answering 0 has an error of 1"
     made = generate_images(model, torch.arange(10).repeat(4), shape=(1, 8, 8), schedule=task.schedule, steps=25)
     assert made.isfinite().all() and math.isclose(made.mean(), task._images.mean(), abs_tol=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_sparse_diffusion() -> None:
+    """A fresh run of SparseDiffusion comes out as CLAIMS.md has it."""
+    bears_out("SparseDiffusion")

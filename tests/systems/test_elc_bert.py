@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.deberta_v2 import modeling_deberta_v2 as deberta
 
+from house.kept import bears_out
 from variorum.core import Spec, find_entry
 from variorum.layers.mixers.disentangled import Disentangled, log_buckets
 from variorum.layers.norms.layernorm import LayerNorm
@@ -186,3 +187,10 @@ def test_initial_values():
     zero = built(tiny(Variant.ZERO))
     assert not any(choice.weight.any() for choice in zero.choices)
     assert len(built(tiny(Variant.WEIGHTED)).choices) == 6 and len(zero.choices) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_every_layer_counts() -> None:
+    """A fresh run of EveryLayerCounts comes out as CLAIMS.md has it."""
+    bears_out("EveryLayerCounts")

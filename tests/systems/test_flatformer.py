@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from house.kept import bears_out
 from variorum.core import Layout, VariorumError, find_entry, listen
 from variorum.data.scenes import Scenes, average_precision
 from variorum.layers.embed.pillars import Pillars
@@ -318,3 +319,10 @@ def test_whole_model_on_scenes():
         assert whole.shape == batch.targets.shape and (batch.targets == 1).sum() >= 6
     with pytest.raises(VariorumError, match="2 coordinates"):
         GroupedAttention.spec(heads=2).build(dim=8)(torch.randn(1, 4, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_equal_groups_detect() -> None:
+    """A fresh run of EqualGroupsDetect comes out as CLAIMS.md has it."""
+    bears_out("EqualGroupsDetect")

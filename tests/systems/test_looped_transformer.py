@@ -7,6 +7,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from house.kept import bears_out
 from variorum.core import Answers, find_entry
 from variorum.data.prompts.linear import LinearPrompts
 from variorum.data.prompts.relu_network import NetworkPrompts
@@ -190,3 +191,10 @@ def test_trees_and_networks_are_those_of_the_paper():
     assert len(TreePrompts(dims=20, points=400).batch(0, 1, 0).targets[0, ::2].unique()) == 16
     values = NetworkPrompts(dims=10, points=200).batch(0, 64, 0).targets[:, ::2]
     assert values.var() == pytest.approx(10, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_loop_learns_regression() -> None:
+    """A fresh run of LoopLearnsRegression comes out as CLAIMS.md has it."""
+    bears_out("LoopLearnsRegression")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from house.kept import bears_out
 from standins import torchvision_standin
 from variorum.core import Spec, VariorumError, find_entry, initialise
 from variorum.core.initial import tensors
@@ -194,3 +195,10 @@ def test_published_size():
         model = find_entry(SLUG).spec("causal-lm").fill(vocab=50257).build()
     blocks = sum(p.numel() for p in model.blocks.parameters())
     assert blocks == 24 * (12 * 1024**2 + 9 * 1024 + 2 * (2 * 1024) + 2 * (1024 + 4096))
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 2)
+def test_claim_depth_stability() -> None:
+    """A fresh run of DepthStability comes out as CLAIMS.md has it."""
+    bears_out("DepthStability")

@@ -9,6 +9,7 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from house.kept import bears_out
 from variorum.core import Layout, Spec, State, find_entry, listen
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
@@ -205,3 +206,10 @@ def test_the_state_is_rows():
     model = built(tiny())
     _, state = model.advance(torch.randint(VOCAB, (3, 20)), model.start(3))
     assert isinstance(state.rows(torch.tensor([1])), State)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_few_full_layers() -> None:
+    """A fresh run of FewFullLayers comes out as CLAIMS.md has it."""
+    bears_out("FewFullLayers")

@@ -6,6 +6,7 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from house.kept import bears_out
 from variorum.core import Layout, VariorumError, find_entry
 from variorum.data.captioned_shapes import CaptionedShapes
 from variorum.layers.by_segment import BySegment
@@ -219,3 +220,10 @@ def test_pictures_are_what_captions_say():
     first[same] = codes
     assert torch.equal(first[same], codes) and len(first) > 1000
     assert (codes >= task.border).all() and (words < task.border).all()
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_untied_modalities() -> None:
+    """A fresh run of UntiedModalities comes out as CLAIMS.md has it."""
+    bears_out("UntiedModalities")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from house.kept import bears_out
 from standins import torchvision_standin
 from variorum.core import Layout, VariorumError, find_entry
 from variorum.layers.channels.mlp import MLP
@@ -249,3 +250,9 @@ def test_images_too_small_are_refused():
     model = find_entry(SLUG).fit("images").fill(channels=1, height=8, width=8, classes=10).build()
     with pytest.raises(VariorumError, match="at least 2 x 2"):
         model(torch.randn(1, 1, 2, 2))
+
+
+@pytest.mark.slow
+def test_claim_overlap_improves() -> None:
+    """A fresh run of OverlapImproves comes out as CLAIMS.md has it."""
+    bears_out("OverlapImproves")

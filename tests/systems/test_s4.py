@@ -10,6 +10,7 @@ import torch
 from scipy.signal import cont2discrete
 from torch import Tensor
 
+from house.kept import bears_out
 from variorum.core import find_entry
 from variorum.layers.mixers.kernels.dplr import (
     StateSpaces,
@@ -264,3 +265,10 @@ def seconds(run: object) -> float:
     began = perf_counter()
     run()
     return perf_counter() - began
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_s4_remembers_the_first_token() -> None:
+    """A fresh run of S4RemembersTheFirstToken comes out as CLAIMS.md has it."""
+    bears_out("S4RemembersTheFirstToken")

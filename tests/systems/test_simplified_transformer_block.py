@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from house.kept import bears_out
 from variorum.core import Layout, Spec, find_entry, listen
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.mlp import MLP
@@ -196,3 +197,10 @@ def test_published_size():
     with torch.device("meta"):
         model = find_entry(SLUG).spec("sas").fill(vocab=50257).build()
     assert count(model.blocks) / 1e6 == pytest.approx(106.8, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_skipless_training() -> None:
+    """A fresh run of SkiplessTraining comes out as CLAIMS.md has it."""
+    bears_out("SkiplessTraining")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import audio_utils as audio
 from transformers.models import parakeet
 
+from house.kept import bears_out
 from variorum.core import Layout, Spec, find_entry
 from variorum.layers.embed.log_mel import LogMel
 from variorum.layers.embed.spectrogram import Frames, log_mel, mel_filters
@@ -364,3 +365,17 @@ def test_the_speech_task_trains_on_synthetic_and_is_tested_on_real_speech():
     loss = task.objective.build()(outputs, test.targets)
     assert loss.count == 5 and loss.total.isfinite()
     assert task.scores(outputs, test.targets).shape == (5,)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 0)
+def test_claim_real_speech_in_chunks() -> None:
+    """A fresh run of RealSpeechInChunks comes out as CLAIMS.md has it."""
+    bears_out("RealSpeechInChunks")
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_one_model_for_all_latencies() -> None:
+    """A fresh run of OneModelForAllLatencies comes out as CLAIMS.md has it."""
+    bears_out("OneModelForAllLatencies")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from house.kept import bears_out
 from variorum.core import VariorumError, find_entry
 from variorum.data.seasonal import SeasonalSeries
 from variorum.data.text import TextTask
@@ -96,3 +97,17 @@ def test_the_recipe_trains_by_the_law_and_goes_on_with_it(tmp_path: Path) -> Non
 def test_a_task_without_a_vocabulary_is_refused() -> None:
     with pytest.raises(VariorumError, match="Train it by Descent"):
         ByLaw().train(decoder(dim=8, depth=1, heads=1, length=8), SeasonalSeries(), Run(Budget(steps=1)))
+
+
+@pytest.mark.slow
+@pytest.mark.row("step-law", 2)
+def test_claim_step_law_grid() -> None:
+    """A fresh run of StepLawGrid comes out as CLAIMS.md has it."""
+    bears_out("StepLawGrid")
+
+
+@pytest.mark.slow
+@pytest.mark.row("step-law", 3)
+def test_claim_step_law_plateau() -> None:
+    """A fresh run of StepLawPlateau comes out as CLAIMS.md has it."""
+    bears_out("StepLawPlateau")

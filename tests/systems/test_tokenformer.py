@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from house.kept import bears_out
 from variorum.adapt.grow import grow, grown
 from variorum.core import VariorumError, find_entry
 from variorum.layers.projections.pattention import Pattention, Theta
@@ -165,3 +166,10 @@ def test_decoding_equals_the_whole():
         for t in range(20):
             logits, state = model.step(ids[:, t], state)
             torch.testing.assert_close(logits, wanted[:, t], atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.row(SLUG, 3)
+def test_claim_growing_is_as_good_as_anew() -> None:
+    """A fresh run of GrowingIsAsGoodAsAnew comes out as CLAIMS.md has it."""
+    bears_out("GrowingIsAsGoodAsAnew")

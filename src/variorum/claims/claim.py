@@ -48,13 +48,14 @@ class Claim(Registered, abstract=True):
     """A published claim, tried at laptop scale: the same budget for the system and for what it is compared with.
 
     The docstring's first line says what is claimed; the rest how it is tried, and where a limit differs from the
-    catalogue's estimate, why. system: the catalogue's name.     check: which of its row's checks this is, from 0.
+    catalogue's estimate, why. system: the catalogue's name.     check: which of its row's checks this is, from 0; None
+    where the row asks for none: it is the paper's claim all the same.
     demands: limits that the figures are held to.     seeds: how many are run.     synthetic: are the data made?
     """
 
     kind: ClassVar[str] = "claim"
     system: ClassVar[str]
-    check: ClassVar[int]
+    check: ClassVar[int | None] = None
     demands: ClassVar[tuple[Demand, ...]]
     seeds: ClassVar[int] = 3
     synthetic: ClassVar[bool] = False

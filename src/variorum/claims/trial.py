@@ -29,7 +29,7 @@ class Trial:
 
     claim: str
     system: str
-    check: int
+    check: int | None
     date: str
     machine: dict[str, Any]
     seeds: list[int]
@@ -58,7 +58,7 @@ def claims(system: str | None = None) -> list[type[Claim]]:
     if not found:
         raise VariorumError(f"claims of {system!r}", expected="a system whose claim can be run", found="none",
                             do=nearest(str(system), {cls.system for cls in known}))  # fmt: skip
-    return sorted(found, key=lambda cls: (cls.system, cls.check, cls.__name__))
+    return sorted(found, key=lambda cls: (cls.system, cls.check or 0, cls.__name__))
 
 
 def find_claim(name: str) -> type[Claim]:
