@@ -105,18 +105,32 @@ def transformers(model: str, s: Shape) -> nn.Module:
 
 
 def x_transformers(model: str, s: Shape) -> nn.Module:
-    """From x-transformers, with torch's attention."""
+    """From x-transformers, with torch's attention.
+
+    It has no option for biases in attention and none for a class token: its projections are given biases, and its ViT a
+    register token, so that all libraries do the same products over the same tokens.
+    """
     from x_transformers import Decoder, Encoder, TransformerWrapper, ViTransformerWrapper
 
     layers: dict[str, Any] = {"dim": s.dim, "depth": s.depth, "heads": s.heads, "attn_flash": True,
                               "attn_dim_head": s.dim // s.heads, "verbose": False}  # fmt: skip
     if model == "GPT":
-        return TransformerWrapper(num_tokens=s.vocab, max_seq_len=s.length, attn_layers=Decoder(**layers))
+        return TransformerWrapper(num_tokens=s.vocab, max_seq_len=s.length, attn_layers=_biased(Decoder(**layers)))
     if model == "BERT":
         return TransformerWrapper(num_tokens=s.vocab, max_seq_len=s.length, logits_dim=s.classes,
-                                  attn_layers=Encoder(**layers, pre_norm=False))  # fmt: skip
-    return ViTransformerWrapper(image_size=s.length, patch_size=s.patch, num_classes=s.classes,
-                                attn_layers=Encoder(**layers))  # fmt: skip
+                                  attn_layers=_biased(Encoder(**layers, pre_norm=False)))  # fmt: skip
+    return ViTransformerWrapper(image_size=s.length, patch_size=s.patch, num_classes=s.classes, num_register_tokens=1,
+                                attn_layers=_biased(Encoder(**layers)))  # fmt: skip
+
+
+def _biased(layers: nn.Module) -> nn.Module:
+    """The same layers with biases in the projections of attention."""
+    for module in layers.modules():
+        for name in ("to_q", "to_k", "to_v", "to_out"):
+            plain = getattr(module, name, None)
+            if isinstance(plain, nn.Linear):
+                setattr(module, name, nn.Linear(plain.in_features, plain.out_features))
+    return layers
 
 
 LIBRARIES: dict[str, Callable[[str, Shape], nn.Module]] = {

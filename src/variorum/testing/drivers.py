@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from variorum.core import (
     Channel,
+    DepthMix,
     Embed,
     Expand,
     Head,
@@ -28,8 +29,10 @@ from variorum.core import (
     Spec,
     TokenPart,
 )
+from variorum.layers.fusions.fusion import Fusion
 from variorum.layers.joins.join import Join
 from variorum.layers.routers.router import Router
+from variorum.models.blocks.parallel import Parallel
 from variorum.testing.facts import WIDTHS
 from variorum.testing.raw import find_raw
 
@@ -181,6 +184,31 @@ class JoinDriver(Driver):
         """``x`` and ``skip``."""
         draw = vectors(width_of(example.spec))
         return {"x": Stream(draw, lambda x, layout: {"x": x}), "skip": Stream(draw, lambda x, layout: {"skip": x})}
+
+
+@drives(DepthMix)
+class DepthMixDriver(Driver):
+    """Called with the outputs of as many layers as it is built for."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``outputs``."""
+        count = dict(example.spec.args)["count"]
+        draw = vectors(count * WIDTHS["dim"])
+        return {"outputs": Stream(draw, lambda x, layout: {"outputs": list(x.chunk(count, -1))})}
+
+
+@drives(Fusion, Parallel)
+class BranchesDriver(Driver):
+    """Called with the tokens of every branch and how they lie."""
+
+    def streams(self, example: "Example") -> dict[str, Stream]:
+        """``xs``: all branches have as many tokens."""
+        widths = dict(example.spec.args)["dims"]
+
+        def given(x: Tensor, layout: Layout | None) -> dict[str, Any]:
+            return {"xs": list(x.split(widths, -1)), "layouts": [layout] * len(widths)}
+
+        return {"xs": Stream(vectors(sum(widths)), given)}
 
 
 @drives(TokenPart)
