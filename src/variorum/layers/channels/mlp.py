@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from variorum.core import Channel, Norm, Spec, Traits
 from variorum.core.traits import POINTWISE
 from variorum.layers.channels.activation import Activation
+from variorum.layers.linear import Linear
 from variorum.layers.norms.layernorm import LayerNorm
 
 
@@ -31,9 +32,9 @@ class MLP(Channel):
     ) -> None:
         super().__init__()
         hidden = hidden or 4 * dim
-        self.up = nn.Linear(dim, hidden, bias=bias)
+        self.up = Linear(dim, hidden, bias=bias)
         self.norm = norm.build(dim=hidden) if norm else None
-        self.down = nn.Linear(hidden, dim, bias=bias)
+        self.down = Linear(hidden, dim, bias=bias)
         self.activation = activation.consuming
         self.dropout = nn.Dropout(dropout)
 

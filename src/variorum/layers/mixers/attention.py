@@ -30,6 +30,7 @@ from variorum.core import (
     each_row,
 )
 from variorum.core.layout import positions
+from variorum.layers.linear import Linear
 from variorum.layers.mixers.cache import store
 from variorum.layers.mixers.kernels.bands import key_blocks, places, query_blocks
 from variorum.layers.norms.layernorm import LayerNorm
@@ -118,7 +119,7 @@ class Attention(Mixer, Streaming, Absorbing, Stacked):
         self.query_norm = qk_norm.build(dim=self.head_dim) if qk_norm else None
         self.key_norm = qk_norm.build(dim=self.head_dim) if qk_norm else None
         self.norm = norm.build(dim=wide) if norm else None
-        self.out = projection.build(source=wide, dim=dim) if projection else nn.Linear(wide, dim, bias=out_bias)
+        self.out = projection.build(source=wide, dim=dim) if projection else Linear(wide, dim, bias=out_bias)
         self.pattern = pattern.build()
         self.reach = self.pattern.reach if self.pattern.causal else None
         self.rotation = rotation.build(dim=dim, heads=heads) if rotation else None

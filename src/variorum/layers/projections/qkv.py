@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from variorum.core import Projection, Spec
+from variorum.layers.linear import Linear
 
 Widths = tuple[int, int, int]
 
 
-class FusedQKV(nn.Linear):
+class FusedQKV(Linear):
     """One matrix whose rows are those of queries, keys and values, in this order."""
 
     def __init__(self, dim: int, widths: Widths, *, bias: bool) -> None:
