@@ -88,15 +88,16 @@ class _ChunkScan(torch.autograd.Function):
             states = k.new_empty(chunks + 1, *state.shape)
             states[0] = state
             fresh, written = (v, v) if erase is None else (torch.empty_like(v), torch.empty_like(v))
-            now, keys, values = states.unbind(0), k.mT.unbind(0), written.unbind(0)
-            given, new = v.unbind(0), fresh.unbind(0)
+            keys, given = k.mT.unbind(0), v.unbind(0)
             erases, transforms, decays = _each(erase, chunks), _each(transform, chunks), _each(decay, chunks)
             for c in range(chunks):
+                # Not views of one ``unbind``: written to, those tie the compiler to the batch that it has seen.
+                before, after, values = states[c], states[c + 1], written[c]
                 if erases is not None and transforms is not None:
-                    torch.baddbmm(given[c], erases[c], now[c], alpha=-1, out=new[c])
-                    torch.bmm(transforms[c], new[c], out=values[c])
-                kept = now[c] if decays is None else torch.mul(now[c], decays[c], out=now[c + 1])
-                torch.baddbmm(kept, keys[c], values[c], out=now[c + 1])
+                    new = torch.baddbmm(given[c], erases[c], before, alpha=-1, out=fresh[c])
+                    torch.bmm(transforms[c], new, out=values)
+                kept = before if decays is None else torch.mul(before, decays[c], out=after)
+                torch.baddbmm(kept, keys[c], values, out=after)
             out = _bmm(scores, written)
             flat = out.flatten(0, 1)
             torch.baddbmm(flat, q.flatten(0, 1), states[:-1].flatten(0, 1), out=flat)
