@@ -111,3 +111,9 @@ def test_claim_step_law_grid() -> None:
 def test_claim_step_law_plateau() -> None:
     """A fresh run of StepLawPlateau comes out as CLAIMS.md has it."""
     bears_out("StepLawPlateau")
+
+
+@pytest.mark.slow
+def test_claim_step_law_default() -> None:
+    """A fresh run of StepLawDefault comes out as CLAIMS.md has it."""
+    bears_out("StepLawDefault")

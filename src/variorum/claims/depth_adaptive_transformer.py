@@ -18,7 +18,7 @@ from variorum.train.optimizer import AdamW
 from variorum.train.recipe import Budget, Run
 
 STEPS, DEPTH = 600, 6
-TRIED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+TRIED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
 """Thresholds among which one is chosen on the valid split."""
 
 

@@ -58,5 +58,7 @@ class ProbSparse(Mixer):
         return others.scatter(2, pick, (scores.softmax(dim=-1) @ v).to(others.dtype)).transpose(1, 2)
 
     def _sample(self, n: int, some: int, device: torch.device) -> Tensor:
-        generator = None if self.training else torch.Generator(device=device).manual_seed(n)
-        return torch.randint(n, (some,), generator=generator, device=device)
+        if self.training:
+            return torch.randint(n, (some,), device=device)
+        # The same keys on every device, those without values too.
+        return torch.randint(n, (some,), generator=torch.Generator().manual_seed(n), device="cpu").to(device)
