@@ -16,7 +16,7 @@ from variorum.train.descent import Descent
 from variorum.train.optimizer import AdamW
 from variorum.train.recipe import Budget, Run
 
-STEPS, LAYERS = 220, 6
+STEPS, LAYERS = 1000, 6
 RECIPE = Descent.spec(batch=16, optimizer=AdamW.spec(lr=3e-3), evaluations=0)
 
 
