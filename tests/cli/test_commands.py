@@ -15,7 +15,7 @@ import variorum
 from variorum.cli import main
 from variorum.compare.baselines.boosting import GradientBoosting
 from variorum.core import entries, rows
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.runtime.bundle import Bundle, save
 from variorum.train.recipe import Budget, Run
 

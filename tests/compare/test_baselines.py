@@ -12,7 +12,7 @@ from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.baselines.boosting import Boosting
 from variorum.compare.measure import score
 from variorum.core import Part, registered
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.table import TableTask
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save

@@ -6,7 +6,7 @@ import pytest
 
 from variorum.compare.candidates import Candidate, candidates
 from variorum.core import Spec, VariorumError, entries, find_entry, rows
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.table import TableTask
 
 

@@ -14,7 +14,7 @@ from variorum.compare import latency, measure
 from variorum.compare.flops import flops
 from variorum.compare.memory import Peak, release
 from variorum.core import Layout, VariorumError
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.task import Batch
 from variorum.layers.mixers.attention import Attention
 from variorum.models.linear import LinearModel

@@ -12,6 +12,7 @@ from variorum.compare import atomic
 from variorum.compare.record import Record
 from variorum.compare.result import State
 from variorum.core import VariorumError
+from variorum.data.question import Question
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -45,7 +46,8 @@ def test_lower_is_better_turns_the_order_and_equal_scores_go_to_the_faster(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("change", "word"), [({"seed": 3}, "seed"), ({"minutes": 9.0}, "minutes"), ({"target": "y"}, "target")]
+    ("change", "word"),
+    [({"seed": 3}, "seed"), ({"minutes": 9.0}, "minutes"), ({"question": Question(target="y")}, "question")],
 )
 def test_another_comparison_in_the_folder_is_refused(tmp_path: Path, change: dict[str, object], word: str) -> None:
     made = record(tmp_path, [result("cct", 0.9)])

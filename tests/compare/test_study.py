@@ -20,6 +20,7 @@ from variorum.compare.record import Record
 from variorum.compare.result import State
 from variorum.compare.study import run
 from variorum.core import VariorumError
+from variorum.data.question import Question
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 def job(table: Path, **more: Any) -> Job:
-    return Job(str(table), **{"target": "y", "minutes": 1.0, "workers": 2, **more})
+    return Job(str(table), **{"question": Question(target="y"), "minutes": 1.0, "workers": 2, **more})
 
 
 def test_everything_that_is_promised_is_there(table: Path, tmp_path: Path, here: Here) -> None:
@@ -173,7 +174,7 @@ def test_a_failed_last_pass_leaves_the_latencies_of_each_by_itself(table: Path, 
 
 def test_nothing_is_written_when_the_question_is_wrong(table: Path, tmp_path: Path, here: Here) -> None:
     for wrong in (
-        job(table, target="z"),
+        job(table, question=Question(target="z")),
         job(table, systems=("cct",)),
         job(tmp_path / "none.csv"),
         job(table, minutes=0.01),

@@ -5,8 +5,8 @@ from PIL import Image
 
 from samples.pictures import write_digits
 from variorum.core import Spec, VariorumError
-from variorum.data.bundled import load_task
 from variorum.data.images import ImagePixels, ImageTask, fitted, open_image, shifted
+from variorum.data.readers.reader import load_task
 
 
 def test_a_folder_by_class(tmp_path):

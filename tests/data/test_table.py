@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from variorum.core import Spec, VariorumError
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.table import TableColumns, TableTask
 from variorum.objectives.cross_entropy import CrossEntropy
 from variorum.objectives.squared_error import SquaredError

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from variorum.core import Spec, VariorumError
 from variorum.data.frames import read_table
-from variorum.data.source import detect
+from variorum.data.readers.reader import detect
 from variorum.data.table import TableTask
 
 many = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -30,7 +30,7 @@ def test_any_file(tmp_path, suffix, raw):
     path = tmp_path / f"t{suffix}"
     path.write_bytes(raw)
     try:
-        assert detect(path) == "table"
+        assert detect(path).reads == "table"
         frame, notes = read_table(path)
     except VariorumError as error:
         assert "t." in str(error)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from variorum.core import Layout, VariorumError
-from variorum.data.sets import SETS
+from variorum.data.sets.bundled import sets
 from variorum.models.ngram import NGram
 
 
@@ -53,7 +53,7 @@ def test_equals_dictionaries(order):
 
 @pytest.fixture(scope="module")
 def shakespeare():
-    text = SETS["shakespeare"].read()[:200_000]
+    text = sets()["shakespeare"].read()[:200_000]
     letters = sorted(set(text))
     return torch.tensor([letters.index(c) for c in text]), len(letters)
 

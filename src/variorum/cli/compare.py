@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-DATA = (
-    "A table (.csv, .tsv, .parquet), a folder of images by class, a text file, or a bundled name (digits, iris, ...)."
-)
+DATA = "A file, a folder, or a bundled name (digits, iris, ...); what it holds is detected and said."
+READS = "The kind of data, if it is not what is detected: table, text, images, ..."
 SYSTEMS = "Names of systems, separated by commas; all that fit if left out. Plain baselines always take part."
 OUT = "A folder for the results; runs/NAME if left out. An unfinished comparison in it goes on."
 WORKERS = "Candidates trained at a time, one thread each; as many as cores if left out."
@@ -16,6 +15,10 @@ WORKERS = "Candidates trained at a time, one thread each; as many as cores if le
 def compare(
     data: Annotated[str, typer.Argument(help=DATA)],
     target: Annotated[str | None, typer.Option(help="The column to predict (tables).")] = None,
+    reads: Annotated[str | None, typer.Option(help=READS)] = None,
+    time: Annotated[str | None, typer.Option(help="The column of times (forecasts).")] = None,
+    group: Annotated[str | None, typer.Option(help="The column that tells series apart (forecasts).")] = None,
+    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
     systems: Annotated[str | None, typer.Option(help=SYSTEMS)] = None,
     minutes: Annotated[float, typer.Option(help="For everything together.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of splits, initial weights and batches.")] = 0,
@@ -32,9 +35,8 @@ def compare(
 
     console = Console()
     chosen = [name.strip() for name in systems.split(",") if name.strip()] if systems is not None else None
-    results = run(
-        data, target=target, systems=chosen, minutes=minutes, seed=seed, out=out, workers=workers, console=console
-    )
+    results = run(data, reads=reads, target=target, time=time, group=group, horizon=horizon, systems=chosen,
+                  minutes=minutes, seed=seed, out=out, workers=workers, console=console)  # fmt: skip
     console.print(f"\n{results.answer}\n", markup=False, highlight=False)
     console.print(f"report   {results.report}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"results  {results.report.with_name('results.csv')}", markup=False, highlight=False, soft_wrap=True)

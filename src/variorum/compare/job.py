@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from variorum.core import VariorumError
+from variorum.data.question import NO_QUESTION, Question
 
 
 @dataclass(frozen=True)
 class Job:
     """A comparison as the user asked for it.
 
-    data: a file, a folder or a bundled name.     target: the column to predict (tables).
+    data: a file, a folder or a bundled name.     question: what is asked of them.
     systems: names of the systems to compare; None: all that fit.     minutes: for the whole job.
     seed: of splits, initial weights and batches.     workers: processes that train at a time, on one thread each.
     """
 
     data: str
-    target: str | None = None
+    question: Question = NO_QUESTION
     systems: tuple[str, ...] | None = None
     minutes: float = 5.0
     seed: int = 0
@@ -51,4 +52,5 @@ class Job:
     def from_dict(cls, tree: dict[str, Any]) -> "Job":
         """The job that :meth:`to_dict` wrote."""
         systems = tree["systems"]
-        return cls(**{**tree, "systems": tuple(systems) if systems is not None else None})
+        question = Question(**tree["question"])
+        return cls(**{**tree, "question": question, "systems": tuple(systems) if systems is not None else None})

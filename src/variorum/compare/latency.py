@@ -22,7 +22,7 @@ from variorum.compare.job import Job
 from variorum.compare.machine import default_threads
 from variorum.compare.measure import row_lengths
 from variorum.compare.process import Tell
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.runtime.bundle import load
 
 ASKED, FOUND = "latency.job.json", "latency.json"
@@ -94,7 +94,7 @@ def last_pass(out: Path, tell: Tell) -> None:
     job = Job.from_dict(asked["job"])
     torch.set_num_threads(1)
     tell({"stage": "timing"})
-    task = load_task(job.data, target=job.target, seed=job.seed)
+    task = load_task(job.data, job.question, seed=job.seed)
     single = next(iter(task.held_out("test", 1))).inputs
     memory = footprints(asked["bundles"], single)
     models: dict[str, nn.Module] = {name: load(bundle).model for name, bundle in asked["bundles"].items()}

@@ -115,7 +115,7 @@ class Record:
     def check_same(self, job: Job, data: dict[str, Any]) -> None:
         """Raise :class:`VariorumError` if this folder holds another comparison than the one asked for."""
         for name, mine, theirs in (
-            *((n, getattr(self.job, n), getattr(job, n)) for n in ("data", "target", "systems", "minutes", "seed")),
+            *((n, getattr(self.job, n), getattr(job, n)) for n in ("data", "question", "systems", "minutes", "seed")),
             ("content of the data", self.data["fingerprint"], data["fingerprint"]),
         ):
             if mine != theirs:

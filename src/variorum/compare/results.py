@@ -11,6 +11,7 @@ from variorum.compare.job import Job
 from variorum.compare.live import Board, Lines, Quiet
 from variorum.compare.machine import default_threads
 from variorum.compare.record import Record
+from variorum.data.question import Question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,11 @@ class Results:
 def compare(
     data: str | Path,
     *,
+    reads: str | None = None,
     target: str | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    horizon: int | None = None,
     systems: list[str] | tuple[str, ...] | None = None,
     minutes: float = 5.0,
     seed: int = 0,
@@ -59,15 +64,16 @@ def compare(
 ) -> Results:
     """Train and measure every system that fits the data, and plain baselines, within the minutes.
 
-    data: a table (.csv, .tsv, .parquet), a folder of images by class, a text file, or a bundled name.
-    target: the column to predict (tables).     systems: names; None: all that fit.     out: a folder; an unfinished
-    comparison in it goes on.     workers: candidates trained at a time, one thread each; None: as many as cores.
+    data: a file, a folder or a bundled name; what it holds is detected (see :mod:`variorum.data.readers`).
+    reads, target, time, group, horizon: what is asked (see :class:`Question`).     systems: names; None: all that fit.
+    out: a folder; an unfinished comparison in it goes on.     workers: candidates trained at a time, one thread each;
+    None: as many as cores.
     Raises :class:`VariorumError` for data, target or systems that cannot be used, before anything is written.
     """
     source = str(Path(data).absolute()) if Path(data).exists() else str(data)
     job = Job(
         source,
-        target,
+        Question(reads, target, time, group, horizon),
         tuple(systems) if systems is not None else None,
         minutes,
         seed,

@@ -22,7 +22,7 @@ from variorum.compare.machine import describe
 from variorum.compare.record import Record
 from variorum.compare.report.page import write_report
 from variorum.compare.result import Result, State
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.task import Task
 
 EVENTS, LOG, WINNER, REPORT = "events.jsonl", "log.txt", "winner", "report.html"
@@ -52,7 +52,7 @@ def run(job: Job, out: Path, watch: Watcher) -> Record:
 
 def _prepare(job: Job, out: Path) -> Record:
     """The record of a new comparison, or of the one begun in the folder."""
-    task = load_task(job.data, target=job.target, seed=job.seed)
+    task = load_task(job.data, job.question, seed=job.seed)
     data = _describe(job, task)
     before = Record.read(out)
     if before is not None:

@@ -25,7 +25,7 @@ from variorum.compare.measure import BATCH, folder_bytes, parameters, row_length
 from variorum.compare.memory import Peak
 from variorum.compare.process import Tell
 from variorum.core import Part
-from variorum.data.bundled import load_task
+from variorum.data.readers.reader import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
 from variorum.train.recipe import Budget, Run
@@ -65,7 +65,7 @@ def work(folder: Path, tell: Tell) -> None:
     # Small models learn faster side by side on one thread each than one after another on all of them.
     torch.set_num_threads(1)
     tell({"stage": "reading"})
-    task = load_task(given.job.data, target=given.job.target, seed=given.job.seed)
+    task = load_task(given.job.data, given.job.question, seed=given.job.seed)
     tell({"stage": "training", "metric": task.metric})
     began = time.monotonic()
     scoring = scoring_seconds(given.candidate, task, given.seconds)
@@ -142,7 +142,7 @@ def provenance(given: Work, task: Task, trained: float) -> dict[str, Any]:
     return {
         "system": given.candidate.name,
         "data": given.job.title,
-        "target": given.job.target,
+        **given.job.question.asked,
         "metric": task.metric,
         "seed": given.job.seed,
         "recipe": str(given.candidate.recipe),

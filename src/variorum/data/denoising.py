@@ -9,7 +9,7 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.draw import draw, stratified
 from variorum.data.generated import of_split, of_step
-from variorum.data.sets import find_set
+from variorum.data.sets.bundled import find_set
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.noise.linear import LinearNoise
 from variorum.objectives.noise.schedule import NoiseSchedule, Predicts

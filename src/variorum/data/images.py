@@ -11,9 +11,9 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.draw import Parts, draw, stratified
+from variorum.data.folders import check_classes, class_folders, files_in
 from variorum.data.preprocess import Preprocess
-from variorum.data.sets import find_set
-from variorum.data.source import class_folders, detect, image_files
+from variorum.data.sets.bundled import find_set
 from variorum.data.targets import ClassTarget
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import CrossEntropy
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 LARGEST = 64
 """Sides of images are cut down to this unless a size is asked for."""
 FEWEST = 5
@@ -253,7 +254,7 @@ def _images(rows: Any) -> Any:
         raise VariorumError(
             str(rows), expected="an image or a folder of images", found="nothing of this name", do="Check the path."
         )
-    found = [*image_files(path), *(f for sub in class_folders(path) for f in image_files(sub))]
+    found = [*files_in(path, IMAGES), *(f for sub in class_folders(path, IMAGES) for f in files_in(sub, IMAGES))]
     if not found:
         raise VariorumError(
             str(rows), expected="images in the folder", found="none", do="Give a folder that holds images."
@@ -265,9 +266,8 @@ def _read_folder(
     folder: Path, size: tuple[int, int] | None
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
     """Bytes (rows, channels, height, width), classes, their names, and notes."""
-    detect(folder)
-    classes = class_folders(folder)
-    paths = [(path, code) for code, sub in enumerate(classes) for path in image_files(sub)]
+    classes = check_classes(folder, IMAGES, "images")
+    paths = [(path, code) for code, sub in enumerate(classes) for path in files_in(sub, IMAGES)]
     height, width = size or _common([path for path, _ in paths])
     pixels, labels, broken = [], [], []
     for path, code in paths:

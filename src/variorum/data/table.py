@@ -16,7 +16,7 @@ from variorum.data.draw import Parts, draw, stratified
 from variorum.data.frames import read_table
 from variorum.data.kinds import choose
 from variorum.data.preprocess import Preprocess
-from variorum.data.sets import find_set
+from variorum.data.sets.bundled import find_set
 from variorum.data.targets import MOST_CLASSES, ClassTarget, Target, ValueTarget, is_value
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import CrossEntropy
@@ -211,7 +211,7 @@ def open_table(source: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
 
 def _usual_target(source: str | Path) -> str | None:
     bundled = find_set(source, "table")
-    return bundled.target if bundled else None
+    return bundled.asks.get("target") if bundled else None
 
 
 def _find_target(frame: "pd.DataFrame", target: str | None, source: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.preprocess import Preprocess
-from variorum.data.sets import find_set
+from variorum.data.sets.bundled import find_set
 from variorum.data.symbols import Level, TextSymbols
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy

@@ -89,7 +89,7 @@ def command(record: Record) -> str:
         "--out",
         str(record.out),
     ]
-    words_of += ["--target", job.target] if job.target is not None else []
+    words_of += [word for name, value in job.question.asked.items() for word in (f"--{name}", str(value))]
     words_of += ["--systems", ",".join(job.systems)] if job.systems is not None else []
     return shlex.join(words_of)
 
