@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from samples.noises import write_tones
+from samples.sources import SOURCES
 from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.baselines.boosting import Boosting
 from variorum.compare.measure import score
@@ -17,8 +19,6 @@ from variorum.data.table import TableTask
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
 from variorum.train.recipe import Budget, Run
-
-SOURCES = {"table": "breast_cancer", "images": "digits", "text": "shakespeare"}
 
 
 def trained(baseline: type[Baseline], task: Task, seconds: float, told: list[dict[str, Any]] | None = None) -> Part:
@@ -35,11 +35,23 @@ def test_every_baseline_learns_something_and_can_be_kept(baseline: type[Baseline
         task, told = load_task(SOURCES[reads]), list[dict[str, Any]]()
         if reads == "text":
             task = short_text(tmp_path)
-        model = trained(baseline, task, 4.0, told)
+        if reads == "sounds":
+            task = load_task(write_tones(tmp_path / "tones", each=20))
+        model = trained(baseline, task, 12.0 if reads == "sounds" else 4.0, told)
         save(Bundle.of(model, task), tmp_path / reads)
         found = score(load(tmp_path / reads).model, task).mean
         assert found == pytest.approx(score(model, task).mean)
-        chance = {"table": 0.65, "images": 0.12, "text": 5.0}[reads]
+        chance = {
+            "table": 0.65,
+            "images": 0.12,
+            "text": 5.0,
+            "labelled texts": 0.25,
+            "text pairs": 1.5,
+            "series": 3.0,
+            "sounds": 0.6,
+            "labelled series": 0.12,
+            "point clouds": 0.12,
+        }[reads]
         assert found > chance if task.higher_is_better else found < chance
         assert told, "progress is told"
         assert all("seconds" in event for event in told)

@@ -80,7 +80,7 @@ def job(table: Path, **more: Any) -> Job:
 def test_everything_that_is_promised_is_there(table: Path, tmp_path: Path, here: Here) -> None:
     results = compare(table, target="y", minutes=1.0, out=tmp_path / "out", quiet=True)
     frame = results.frame
-    assert set(frame.index) == {"gradient-boosting", "linear"}
+    assert set(frame.index) == {"gradient-boosting", "linear", "nearest-neighbours"}
     assert (frame["state"] == "finished").all()
     assert (frame["quality"] > 0.8).all()
     assert ((frame["low"] <= frame["quality"]) & (frame["quality"] <= frame["high"])).all()

@@ -5,6 +5,7 @@ from PIL import Image
 
 from samples.pictures import write_digits
 from variorum.core import Spec, VariorumError
+from variorum.data import pictures
 from variorum.data.images import ImagePixels, ImageTask, fitted, open_image, shifted
 from variorum.data.readers.reader import load_task
 
@@ -163,8 +164,45 @@ def test_arrays_files_and_lists_are_read_alike(tmp_path):
 
 
 def test_fashion_mnist_says_how_to_get_it(monkeypatch, tmp_path):
-    from variorum.data import sets
+    from variorum.data.sets import fashion
 
-    monkeypatch.setattr(sets, "FASHION", tmp_path / "none")
+    monkeypatch.setattr(fashion, "FOLDER", tmp_path / "none")
     with pytest.raises(VariorumError, match="apt-get install dataset-fashion-mnist"):
         load_task("fashion_mnist")
+
+
+def test_more_images_than_memory_holds_are_kept_on_disk_with_the_same_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    folder = write_digits(tmp_path / "digits", each=30)
+    (folder / "digit 0" / "3.png").write_bytes(b"no image at all")
+    usual, tiny, again = (ImageTask(str(folder), memory=memory) for memory in (1 << 30, 1000, 1000))
+    assert not (set(usual.notes) - set(tiny.notes)) and "read from disk" in tiny.notes[-1]
+    assert sorted(f.suffix for f in (tmp_path / "cache").iterdir()) == [".json", ".numbers"]
+    for task in (tiny, again):
+        assert task.preprocess == usual.preprocess and task.facts == usual.facts
+        for part in ("train", "valid", "test"):
+            for ours, theirs in zip(task.arrays(part), usual.arrays(part), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        assert torch.equal(task.batch(3, 8, 1).inputs["inputs"], usual.batch(3, 8, 1).inputs["inputs"])
+
+
+def test_what_is_kept_of_images_is_theirs_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    folder = write_digits(tmp_path / "digits")
+    before = ImageTask(str(folder), memory=1000).arrays("train")[0]
+    for file in folder.rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    np.testing.assert_allclose(ImageTask(str(folder), memory=1000).arrays("train")[0], -before, atol=1e-5)
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "no room"])
+def test_images_are_decoded_as_needed_where_nothing_can_be_kept(tmp_path, monkeypatch, obstacle):
+    folder, cache = write_digits(tmp_path / "digits"), tmp_path / "cache"
+    monkeypatch.setenv("VARIORUM_CACHE", str(cache))
+    if obstacle == "a file":
+        cache.write_text("in the way")
+    else:
+        monkeypatch.setattr(pictures, "KEPT", 500)
+    task = ImageTask(str(folder), memory=1000)
+    assert ("decoded whenever they are needed" in task.notes[-1]) == (obstacle == "no room")
+    np.testing.assert_array_equal(task.arrays("test")[0], ImageTask(str(folder)).arrays("test")[0])

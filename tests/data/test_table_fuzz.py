@@ -25,7 +25,7 @@ CELLS = st.sampled_from(
     raw=st.binary(max_size=120)
     | st.lists(st.lists(FIELDS, max_size=4).map(",".join), max_size=8).map("\n".join).map(str.encode)
 )
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow", ".feather", ".jsonl"])
 def test_any_file(tmp_path, suffix, raw):
     path = tmp_path / f"t{suffix}"
     path.write_bytes(raw)

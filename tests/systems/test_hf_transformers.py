@@ -19,6 +19,7 @@ from torch import Tensor
 
 from samples.checkpoints import IMAGES, TEXT, answers, saved, transformers
 from samples.scripts import lines
+from variorum.compare.describe import ASSUMED
 from variorum.core import Layout, VariorumError, entries, pack
 from variorum.data.tokenizer import train_bpe, train_wordpiece
 from variorum.runtime.huggingface.config import Config
@@ -317,7 +318,7 @@ def test_every_entry_is_built_without_memory_or_network(monkeypatch: pytest.Monk
         for args in (*entry.sizes.values(), *entry.fits.values()):
             spec = entry.spec(**args)
             with torch.device("meta"):
-                model = spec.fill(**FACTS).build(**FACTS)
+                model = spec.fill(**{**ASSUMED, **FACTS}).build(**FACTS)
             assert all(p.is_meta for p in model.parameters()), f"{entry.slug} {args}"
             built += 1
     assert built > 0

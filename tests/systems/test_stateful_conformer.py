@@ -119,7 +119,7 @@ def test_real_speech_is_transcribed_chunk_by_chunk_as_at_once():
     from variorum.data.recordings import read_transcribed
 
     spec = small(halvings=3)
-    spec = spec.replace("encoder.embed", LogMel.spec(frames=spec.at("encoder.embed")))
+    spec = spec.replace("encoder.embed", LogMel.spec(rate=16000, frames=spec.at("encoder.embed")))
     model = built(spec)
     sounds = [r.at(16000).samples[:, None] for r in read_transcribed(RECORDED)]
     assert len(sounds) == 5 and all(len(sound) > 32000 for sound in sounds)

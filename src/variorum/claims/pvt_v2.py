@@ -15,7 +15,7 @@ from variorum.layers.positions.learned import LearnedPosition
 from variorum.layers.residuals.prenorm import PreNorm
 from variorum.models.blocks.block import Block
 from variorum.models.pyramid import Pyramid
-from variorum.systems.pvt_v2 import pvt_v2, reduced
+from variorum.systems.pvt_v2 import patches, pvt_v2, reduced
 from variorum.train.descent import Descent
 from variorum.train.optimizer import AdamW
 from variorum.train.recipe import Budget, Run
@@ -36,8 +36,8 @@ class OverlapImproves(Claim):
 
     def run(self, seed: int) -> Mapping[str, float]:
         task = ImageTask("digits", seed=seed)
-        second = pvt_v2(dims=DIMS, depths=DEPTHS, heads=HEADS, ratios=(RATIO,) * 2, reductions=REDUCTIONS, kernel=3,
-                        stride=2, drop=0.0)  # fmt: skip
+        second = pvt_v2(dims=DIMS, depths=DEPTHS, heads=HEADS, ratios=(RATIO,) * 2, reductions=REDUCTIONS,
+                        embed=patches(3, 2), drop=0.0)  # fmt: skip
         found = {"PVT v2": trained(second, task, seed), "first PVT": trained(first_pvt(), task, seed)}
         right = {name: 100 * score(model, task).mean for name, model in found.items()}
         sizes = {f"parameters of {name}": float(parameters(model)) for name, model in found.items()}

@@ -22,7 +22,7 @@ def predict(
     from variorum.compare.atomic import write
     from variorum.runtime.bundle import load
 
-    answers = load(bundle).predict(str(input))
+    answers = load(bundle).predict(input)
     text = answers.to_csv(lineterminator="\n", index_label="row")
     if out is None:
         typer.echo(text, nl=False)

@@ -24,7 +24,11 @@ ASSUMED: dict[str, Any] = {
     "columns": (0,) * 16,
     "variables": 7,
     "calendar": 4,
+    "steps": 128,
     "horizon": 96,
+    "context": 96,
+    "rate": 16_000,
+    "hop": 0.01,
 }
 """What data would tell and a published size leaves open; what was taken from here is said beside the figures."""
 TOKENS = 128

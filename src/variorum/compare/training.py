@@ -10,6 +10,6 @@ from variorum.train.recipe import Recipe
 
 def recipe(task: Task) -> Spec[Recipe]:
     """Gradient descent in the precision that is measured to be the faster; language models by the published law."""
-    if "vocab" in task.facts and "classes" not in task.facts:
+    if ByLaw.needs <= task.facts.keys() and "classes" not in task.facts:
         return ByLaw.spec(precision=Precision.AUTO)
     return Descent.spec(precision=Precision.AUTO)

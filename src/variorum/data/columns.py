@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from variorum.core import Registered, Spec
+from variorum.data.written import Written, how_written, parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,8 @@ class Column(Registered, abstract=True):
 
     kind: ClassVar[str] = "column"
     name: str
+    as_text: bool = False
+    """Must its values be read from a text file as they are written, even where they look like numbers?"""
 
     @property
     @abstractmethod
@@ -48,25 +51,26 @@ class Column(Registered, abstract=True):
 
 
 class NumberColumn(Column):
-    """(x - mean) / scale, NaN where x is missing, no number or infinite."""
+    """(x - mean) / scale, NaN where x is missing, no number or infinite. written: how texts write their numbers."""
 
     examples = ({"name": "height", "mean": 1.7, "scale": 0.1},)
 
-    def __init__(self, name: str, *, mean: float, scale: float) -> None:
-        self.name, self.mean, self.scale = name, mean, scale
+    def __init__(self, name: str, *, mean: float, scale: float, written: Written = Written.PLAIN) -> None:
+        self.name, self.mean, self.scale, self.written = name, mean, scale, written
+        self.as_text = written is not Written.PLAIN
 
     @classmethod
-    def fit(cls, values: "pd.Series") -> Spec["NumberColumn"]:
+    def fit(cls, values: "pd.Series", *, written: Written = Written.PLAIN) -> Spec["NumberColumn"]:
         """Mean and standard deviation of the finite values."""
-        mean, scale = moments(numbers(values))
-        return cls.spec(name=str(values.name), mean=mean, scale=scale)
+        mean, scale = moments(numbers(values, written))
+        return cls.spec(name=str(values.name), mean=mean, scale=scale, written=written)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
         return (0,)
 
     def encode(self, values: "pd.Series") -> np.ndarray:
-        return standardise(numbers(values), self.mean, self.scale)[:, None]
+        return standardise(numbers(values, self.written), self.mean, self.scale)[:, None]
 
 
 class CategoryColumn(Column):
@@ -122,12 +126,12 @@ class DateColumn(Column):
         return np.stack([standardise(seconds, self.mean, self.scale), *waves], axis=1).astype(np.float32)
 
 
-def numbers(values: "pd.Series") -> np.ndarray:
-    """Values as float64; what is no finite number is NaN."""
+def numbers(values: "pd.Series", written: Written = Written.PLAIN) -> np.ndarray:
+    """Values as float64; what is no finite number, or a text that is written otherwise, is NaN."""
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(values):
-        values = pd.to_numeric(values.astype("string").str.strip(), errors="coerce")
+        values = parsed(values.astype("string").str.strip(), written)
     out = values.to_numpy(np.float64, na_value=math.nan)
     return np.where(np.isfinite(out), out, math.nan)
 
@@ -175,7 +179,7 @@ def date_format(values: "pd.Series") -> str | None:
 
     if pd.api.types.is_datetime64_any_dtype(values):
         return "ISO8601"
-    texts = _known(values)
+    texts = known(values)
     if not len(texts) or not texts.str.match(WRITTEN).all():
         return None
     sample = texts.iloc[:200]
@@ -189,14 +193,17 @@ def date_format(values: "pd.Series") -> str | None:
 
 
 def reads_as_numbers(values: "pd.Series") -> bool:
-    """Is a column of text one of numbers, but for words that stand for a missing value?"""
-    import pandas as pd
-
-    texts = _known(values)
-    return len(texts) > 0 and pd.to_numeric(texts, errors="coerce").notna().all()
+    """Is a column of text one of numbers, plainly written, but for words that stand for a missing value?"""
+    return written_as(values) is Written.PLAIN
 
 
-def _known(values: "pd.Series") -> "pd.Series":
+def written_as(values: "pd.Series") -> Written | None:
+    """How a column of text writes its numbers; None: it holds others than words for a missing value."""
+    return how_written(known(values))
+
+
+def known(values: "pd.Series") -> "pd.Series":
+    """The texts of a column that stand for no missing value, stripped."""
     texts = values.dropna().astype(str).str.strip()
     return texts[~texts.str.lower().isin(MISSING)]
 

@@ -1,126 +1,193 @@
 """Reading a table from a file. What was repaired on the way is said; what would lose data is an error."""
 
-import csv
-import io
+import json
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from variorum.core import VariorumError
+from variorum.data.decode import Repairs, decode, decoded
+from variorum.data.delimited import SEPARATORS, Delimited, check_names, text_of, with_points
+from variorum.data.rows import PIECE, InMemory, OnDisk, Rows, as_frame, spilled
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow.dataset import Dataset
 
-SEPARATORS = ",;\t|"
+DELIMITED = {".csv": ",", ".tsv": "\t"}
+"""Suffixes of text files of separated fields, and the usual separator of each."""
+ARROW, LINES = frozenset({".parquet", ".arrow", ".feather"}), frozenset({".jsonl", ".ndjson"})
+TABLES = frozenset({*DELIMITED, *ARROW, *LINES})
+MEMORY = 1 << 30
+"""Bytes of a table that are read into memory at once; a larger one is read in pieces."""
+LONGEST_LINE = 1 << 20
+"""Characters of a header that are looked at."""
 
 
-def read_table(path: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows of a .csv, .tsv or .parquet file, and a sentence for each repair that was made.
+def read_table(path: str | Path, *, as_text: Sequence[str] = ()) -> "tuple[pd.DataFrame, tuple[str, ...]]":
+    """The rows of a file of one of :data:`TABLES`, and a sentence for each repair that was made.
 
-    Raises :class:`VariorumError` for an empty or unreadable file, rows longer than the header, and repeated names.
+    as_text: columns of a text file that are left as they are written. Raises :class:`VariorumError` for an empty or
+    unreadable file, rows longer than the header, and repeated names.
     """
-    import pandas as pd
-
-    path, notes = Path(path), list[str]()
-    if path.suffix.lower() == ".parquet":
-        try:
-            frame = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise VariorumError(path.name, expected="a parquet file", found=str(error).splitlines()[0],
-                                do="Write it again, or give a .csv file.") from None  # fmt: skip
+    path = Path(path)
+    suffix, notes = path.suffix.lower(), list[str]()
+    if suffix in ARROW:
+        frame = _read(_arrow(path), path)
     else:
-        text, repaired = decode(path.read_bytes(), path.name)
-        separator, more = _check_fields(text, path)
-        notes += [*repaired, *more]
-        try:
-            frame = pd.read_csv(
-                io.StringIO(text), sep=separator, index_col=False, skipinitialspace=True, low_memory=False
-            )
-        except (ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
-            raise VariorumError(path.name, expected="a table", found=str(error).strip().splitlines()[0],
-                                do="Mend the file, or write it again as .parquet.") from None  # fmt: skip
-    frame.columns = [str(name).strip() for name in frame.columns]
-    _check_names(list(frame.columns), path.name)
+        text, notes = decode(path.read_bytes(), path.name)
+        if suffix in LINES:
+            frame = _lines(text, path.name)
+        else:
+            found = Delimited.of(text_of(text), path.name, DELIMITED.get(suffix, ","))
+            notes += found.notes
+            frame = with_points(lambda names: InMemory(found.frame(names)), as_text, notes).frame
+    check_names([str(name) for name in frame.columns], f"{path.name} header")
     if not len(frame):
         raise VariorumError(path.name, expected="rows under the header", found="none", do="Give a file that has rows.")
     return frame, tuple(notes)
 
 
-def decode(raw: bytes, subject: str) -> tuple[str, list[str]]:
-    """Text of bytes in UTF-8, else in Windows-1252, which is then said. Empty or binary bytes raise VariorumError."""
-    if not raw.strip():
-        raise VariorumError(subject, expected="a file with content", found="an empty file", do="Give another file.")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16", errors="replace"), ["Read as UTF-16."]
-    if b"\0" in raw:
-        raise VariorumError(subject, expected="text", found="binary content (zero bytes)",
-                            do="Give a text file in UTF-8, or a .parquet file.")  # fmt: skip
-    try:
-        return raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        return raw.decode("cp1252", errors="replace"), [f"Line {line} is not UTF-8: read as Windows-1252."]
+def open_rows(path: str | Path, *, memory: int = MEMORY) -> tuple[Rows, tuple[str, ...]]:
+    """The rows of a file as :func:`read_table` reads them; on disk if they have more than ``memory`` bytes.
+
+    JSON lines are always read into memory.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    size = _bytes(path) if suffix in ARROW else path.stat().st_size
+    if size <= memory or suffix in LINES:
+        frame, notes = read_table(path)
+        return InMemory(frame), notes
+    said = [f"{size:,} bytes, more than the {memory:,} that are read into memory at once: read in pieces from disk."]
+    rows: Rows
+    if suffix in ARROW:
+        rows = OnDisk(_arrow(path))
+    else:
+        with TemporaryDirectory(prefix="variorum-") as folder, path.open("rb") as raw:
+            plain, repairs = Path(folder) / "text", Repairs()
+            with plain.open("w", encoding="utf-8", newline="") as text:
+                text.writelines(decoded(raw, path.name, repairs))
+            found = Delimited.of(
+                lambda: plain.open(encoding="utf-8", newline=""), path.name, DELIMITED.get(suffix, ",")
+            )
+            said += [*repairs.say(), *found.notes]
+            pieces = partial(found.pieces, PIECE)
+            rows = with_points(lambda names: spilled(pieces, names), (), said)
+    check_names(rows.names, f"{path.name} header")
+    if not len(rows):
+        raise VariorumError(path.name, expected="rows under the header", found="none", do="Give a file that has rows.")
+    return rows, tuple(said)
 
 
-def _check_fields(text: str, path: Path) -> tuple[str, list[str]]:
-    """The separator, and notes on short rows; long rows and a header that is data raise VariorumError."""
-    first = text.lstrip("\r\n").split("\n", 1)[0]
+def separator_of(header: str, path: Path) -> tuple[str, str]:
+    """What separates the fields of a file whose first line this is, and what would be usual for its name."""
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    separator = (
-        usual if usual in first else max(SEPARATORS, key=first.count) if any(s in first for s in SEPARATORS) else usual
-    )
-    notes = [] if separator == usual else [f"Fields are separated by {separator!r} rather than {usual!r}."]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    header: list[str] = []
-    short = []
+    found = usual in header or not any(s in header for s in SEPARATORS)
+    return usual if found else max(SEPARATORS, key=header.count), usual
+
+
+def first_rows(path: Path, rows: int) -> "pd.DataFrame | None":
+    """The first rows of a table for a look at them, whatever follows; None if they cannot be read.
+
+    Nothing is checked or said here: :func:`read_table` does that for those who go on to read the file.
+    """
+    import pandas as pd
+
     try:
-        for fields in reader:
-            if not fields:
-                continue
-            if not header:
-                header = fields
-                _check_header(header, path.name)
-            elif len(fields) > len(header):
-                raise VariorumError(
-                    f"{path.name} line {reader.line_num}",
-                    expected=f"{len(header)} fields, as in the header",
-                    found=f"{len(fields)}",
-                    do="Quote fields that hold the separator, or mend the line.",
-                )
-            elif len(fields) < len(header):
-                short.append(reader.line_num)
-    except csv.Error as error:
-        raise VariorumError(f"{path.name} line {reader.line_num}", expected="fields of a table", found=str(error),
-                            do="Mend the line.") from None  # fmt: skip
-    if short:
-        notes.append(
-            f"{len(short)} rows have fewer fields than the header (first: line {short[0]}): the rest is missing."
-        )
-    return separator, notes
+        if path.suffix.lower() in ARROW:
+            frame = as_frame(_arrow(path).head(rows))
+        elif path.suffix.lower() in LINES:
+            with path.open(encoding="utf-8-sig", errors="replace") as file:
+                frame = pd.DataFrame([json.loads(line) for line in islice(filter(str.strip, file), rows)])
+        else:
+            with path.open("rb") as file:
+                wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+            encoding = "utf-16" if wide else "utf-8-sig"
+            with path.open(encoding=encoding, errors="replace", newline="") as file:
+                header = next((line for line in iter(lambda: file.readline(LONGEST_LINE), "") if line.strip()), "")
+            frame = pd.read_csv(
+                path, sep=separator_of(header, path)[0], index_col=False, skipinitialspace=True, low_memory=False,
+                nrows=rows, encoding=encoding, encoding_errors="replace", on_bad_lines="skip",
+            )  # fmt: skip
+    except (VariorumError, OSError, ValueError, OverflowError):
+        return None
+    if frame is not None:
+        frame.columns = [str(name).strip() for name in frame.columns]
+    return frame
 
 
-def _check_header(names: list[str], subject: str) -> None:
-    _check_names([name.strip() for name in names], subject)
-    plain = [name.strip() for name in names]
-    if all(_number(name) for name in plain) and plain != [str(i) for i in range(len(plain))]:
-        raise VariorumError(f"{subject} line 1", expected="names of columns", found=f"numbers: {', '.join(plain[:4])}",
-                            do="Put a header with one name for each column on the first line.")  # fmt: skip
+def _arrow(path: Path) -> "Dataset":
+    """A Parquet file, or an Arrow one (Feather is one) of either form, file or stream; nothing but its head is read."""
+    import pyarrow as pa
+    from pyarrow import dataset, ipc, parquet
 
-
-def _number(text: str) -> bool:
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        if path.suffix.lower() == ".parquet":
+            check_names(parquet.read_schema(path).names, f"{path.name} header")
+            return dataset.dataset(path, format="parquet")
+        with path.open("rb") as file:
+            whole = file.read(6) == b"ARROW1"
+        opened = (ipc.open_file if whole else ipc.open_stream)(pa.memory_map(str(path)))
+        check_names(opened.schema.names, f"{path.name} header")
+        return dataset.dataset(path, format="ipc") if whole else dataset.dataset(opened.read_all())
+    except _arrow_errors() as error:
+        raise _unreadable(path, error) from None
 
 
-def _check_names(names: list[str], subject: str) -> None:
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise VariorumError(
-            f"{subject} header",
-            expected="every column named once",
-            found=f"{', '.join(map(repr, repeated))} repeated",
-            do="Rename or remove the columns.",
-        )
+def _read(data: "Dataset", path: Path) -> "pd.DataFrame":
+    try:
+        return as_frame(data.to_table())
+    except _arrow_errors() as error:
+        raise _unreadable(path, error) from None
+
+
+def _arrow_errors() -> tuple[type[Exception], ...]:
+    """What Arrow raises when it meets broken bytes."""
+    import pyarrow as pa
+
+    return (OSError, ValueError, NotImplementedError, OverflowError, pa.ArrowException)
+
+
+def _unreadable(path: Path, error: Exception) -> VariorumError:
+    kind = "a parquet file" if path.suffix.lower() == ".parquet" else "an Arrow (Feather) file"
+    found = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return VariorumError(path.name, expected=kind, found=found, do="Write it again, or give a .csv file.")
+
+
+def _bytes(path: Path) -> int:
+    """How many bytes the columns have when they are unpacked."""
+    if path.suffix.lower() != ".parquet":
+        return path.stat().st_size
+    from pyarrow import parquet
+
+    try:
+        head = parquet.read_metadata(path)
+    except _arrow_errors() as error:
+        raise _unreadable(path, error) from None
+    return sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
+
+
+def _lines(text: str, subject: str) -> "pd.DataFrame":
+    """One JSON object a line. Lines that are none, or say a name twice, raise VariorumError."""
+    import pandas as pd
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_names([name.strip() for name, _ in pairs], f"{subject} line {number}")
+        return {name.strip(): value for name, value in pairs}
+
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line, object_pairs_hook=unique))
+            except (ValueError, RecursionError) as error:
+                raise VariorumError(f"{subject} line {number}", expected="a JSON object", found=str(error),
+                                    do="Write one object a line.") from None  # fmt: skip
+            if not isinstance(rows[-1], dict):
+                raise VariorumError(f"{subject} line {number}", expected="a JSON object", found=type(rows[-1]).__name__,
+                                    do="Write one object a line.")  # fmt: skip
+    return pd.DataFrame(rows)

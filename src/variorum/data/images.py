@@ -12,6 +12,8 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.draw import Parts, draw, stratified
 from variorum.data.folders import check_classes, class_folders, files_in
+from variorum.data.pictures import Pictures
+from variorum.data.pixels import decoding_errors, fitted, from_array, open_image
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.targets import ClassTarget
@@ -20,13 +22,14 @@ from variorum.objectives.cross_entropy import CrossEntropy
 
 if TYPE_CHECKING:
     import pandas as pd
-    from PIL import Image
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 LARGEST = 64
 """Sides of images are cut down to this unless a size is asked for."""
 FEWEST = 5
 """Images that every class must have, so that each part of the split holds it."""
+MEMORY = 1 << 30
+"""Bytes that decoded images may take in memory."""
 UNREADABLE = 0.05
 """Share of a folder's images that may be broken; more is an error."""
 
@@ -86,7 +89,7 @@ class ImagePixels(Preprocess):
         """One image as bytes (channels, height, width)."""
         if isinstance(image, str | Path):
             return fitted(open_image(Path(image)), self.height, self.width, len(self.mean))
-        return fitted(_from_array(np.asarray(image)), self.height, self.width, len(self.mean))
+        return fitted(from_array(np.asarray(image)), self.height, self.width, len(self.mean))
 
 
 class ImageTask(Task):
@@ -94,6 +97,8 @@ class ImageTask(Task):
 
     source: a folder with a sub-folder of images for each class, or a bundled name.
     size: (height, width); unless given, the median of the training images, made a multiple of 4, at most 64.
+    memory: bytes that the decoded images of a folder may take; more of them are kept on disk (see
+    :class:`variorum.data.pictures.Pictures`), with the same results.
     shift: training images are moved at random by up to so many pixels; unless given, a fourteenth of the height.
     The split into train, valid and test (60/20/20, stratified) depends on ``seed`` alone. ``notes`` say what was
     detected, repaired and left out.
@@ -105,23 +110,27 @@ class ImageTask(Task):
     examples = ({"source": "digits"},)
 
     def __init__(
-        self, source: str, *, size: tuple[int, int] | None = None, shift: int | None = None, seed: int = 0
+        self,
+        source: str,
+        *,
+        size: tuple[int, int] | None = None,
+        shift: int | None = None,
+        memory: int = MEMORY,
+        seed: int = 0,
     ) -> None:
         self.source, self.seed = source, seed
         bundled = find_set(source, "images")
         if bundled:
             images, labels, names = bundled.read()
-            self._pixels, notes = torch.from_numpy(_resized(images, size))[:, None], [bundled.says]
+            self._pictures, notes = Pictures.given(_resized(images, size)[:, None]), [bundled.says]
         else:
-            pixels, labels, names, notes = _read_folder(Path(source), size)
-            self._pixels = torch.from_numpy(pixels)
+            self._pictures, labels, names, notes = _read_folder(Path(source), size, memory)
         self.labels: tuple[str, ...] = tuple(names)
         self.notes: tuple[str, ...] = tuple(notes)
         self._targets = torch.from_numpy(labels)
         self.parts: Parts = stratified(labels, seed)
-        train = self._pixels[torch.from_numpy(self.parts.train)]
-        mean, std = _moments(train)
-        height, width = train.shape[-2:]
+        mean, std = self._pictures.moments(self.parts.train)
+        _, height, width = self._pictures.shape
         self.shift = height // 14 if shift is None else shift
         self.preprocess: Spec[ImagePixels] = ImagePixels.spec(
             height=height, width=width, mean=mean, std=std, labels=self.labels
@@ -130,7 +139,7 @@ class ImageTask(Task):
 
     @property
     def facts(self) -> dict[str, Any]:
-        _, channels, height, width = self._pixels.shape
+        channels, height, width = self._pictures.shape
         return {"classes": len(self.labels), "channels": channels, "height": height, "width": width}
 
     @property
@@ -138,25 +147,27 @@ class ImageTask(Task):
         return CrossEntropy.spec()
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        rows = torch.from_numpy(self.parts.train[draw(len(self.parts.train), step, size, seed)])
-        images = self._columns.normalise(self._pixels[rows])
+        rows = self.parts.train[draw(len(self.parts.train), step, size, seed)]
+        images = self._columns.normalise(self._pictures.take(rows))
         if self.shift:
             images = shifted(
                 images, np.random.default_rng([seed, step, 1]).integers(-self.shift, self.shift + 1, (size, 2))
             )
-        return Batch({"inputs": images}, self._targets[rows])
+        return Batch({"inputs": images}, self._targets[torch.from_numpy(rows)])
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        rows = torch.from_numpy(self.parts.rows(split))
-        return (Batch({"inputs": self._columns.normalise(self._pixels[r])}, self._targets[r]) for r in rows.split(size))
+        rows = self.parts.rows(split)
+        for some in (rows[first : first + size] for first in range(0, len(rows), size)):
+            images = self._columns.normalise(self._pictures.take(some))
+            yield Batch({"inputs": images}, self._targets[torch.from_numpy(some)])
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         return (outputs.argmax(dim=-1) == targets).float()
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Normalised images (rows, channels, height, width) float32 and classes (rows,) of train, valid or test."""
-        rows = torch.from_numpy(self.parts.rows(split))
-        return self._columns.normalise(self._pixels[rows]).numpy(), self._targets[rows].numpy()
+        rows = self.parts.rows(split)
+        return self._columns.normalise(self._pictures.take(rows)).numpy(), self._targets[torch.from_numpy(rows)].numpy()
 
 
 def shifted(images: Tensor, by: np.ndarray) -> Tensor:
@@ -171,76 +182,6 @@ def shifted(images: Tensor, by: np.ndarray) -> Tensor:
 
 def _overlap(size: int, move: int) -> slice:
     return slice(max(0, move), size + min(0, move))
-
-
-def open_image(path: Path) -> "Image.Image":
-    """Decode an image wholly. What cannot be decoded raises VariorumError that names the file."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except _decoding_errors() as error:
-        raise VariorumError(
-            str(path),
-            expected="an image that can be decoded",
-            found=str(error) or type(error).__name__,
-            do="Remove or replace the file.",
-        ) from None
-
-
-def _decoding_errors() -> tuple[type[Exception], ...]:
-    """What decoders raise when they meet broken bytes."""
-    from PIL import Image
-
-    return (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, MemoryError,
-            Image.DecompressionBombError)  # fmt: skip
-
-
-def fitted(image: "Image.Image", height: int, width: int, channels: int) -> np.ndarray:
-    """Bytes (channels, height, width): the mode made grey or RGB on white, the sides resized."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _from_array(np.asarray(image))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = image.resize(
-            (width, height),
-            Image.Resampling.BOX if min(image.size) > 8 * max(height, width) else Image.Resampling.BILINEAR,
-        )
-    pixels = np.asarray(image, np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _from_array(pixels: np.ndarray) -> "Image.Image":
-    """Bytes; or floats and wide integers, which are stretched to 0..255 unless they are floats in 0..1."""
-    from PIL import Image
-
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
-        raise VariorumError(
-            "image",
-            expected="an array (height, width) or (height, width, 3)",
-            found=f"shape {pixels.shape}",
-            do="Give one image an array.",
-        )
-    if pixels.dtype != np.uint8:
-        values = np.nan_to_num(pixels.astype(np.float64))
-        low, high = (
-            (0.0, 1.0)
-            if pixels.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1
-            else (values.min(), values.max())
-        )
-        pixels = np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-    return Image.fromarray(pixels)
 
 
 def _images(rows: Any) -> Any:
@@ -263,19 +204,13 @@ def _images(rows: Any) -> Any:
 
 
 def _read_folder(
-    folder: Path, size: tuple[int, int] | None
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
-    """Bytes (rows, channels, height, width), classes, their names, and notes."""
+    folder: Path, size: tuple[int, int] | None, memory: int
+) -> tuple[Pictures, np.ndarray, tuple[str, ...], list[str]]:
+    """The images that could be decoded, their classes, the names of these, and notes."""
     classes = check_classes(folder, IMAGES, "images")
     paths = [(path, code) for code, sub in enumerate(classes) for path in files_in(sub, IMAGES)]
     height, width = size or _common([path for path, _ in paths])
-    pixels, labels, broken = [], [], []
-    for path, code in paths:
-        try:
-            pixels.append(fitted(open_image(path), height, width, 3))
-            labels.append(code)
-        except VariorumError as error:
-            broken.append(error)
+    pictures, good, broken = Pictures.read([path for path, _ in paths], height, width, memory=memory)
     if len(broken) > UNREADABLE * len(paths):
         raise VariorumError(
             str(folder),
@@ -283,6 +218,7 @@ def _read_folder(
             found=f"{len(broken)} of {len(paths)} broken, the first {broken[0].subject}: {broken[0].found}",
             do="Remove or replace them.",
         )
+    labels = np.array([paths[i][1] for i in good], np.int64)
     counts = np.bincount(labels, minlength=len(classes))
     if rare := [f"{sub.name} ({n})" for sub, n in zip(classes, counts, strict=True) if n < FEWEST]:
         raise VariorumError(
@@ -291,15 +227,13 @@ def _read_folder(
             found=f"too few in {', '.join(rare[:6])}",
             do="Add images, or remove the class.",
         )
-    stacked = np.stack(pixels)
-    colour = bool((stacked != stacked[:, :1]).any())
-    notes = [
-        f"{len(labels)} {'colour' if colour else 'grey'} images of {len(classes)} classes as {height} x {width} pixels."
-    ]
+    mode = "colour" if pictures.shape[0] == 3 else "grey"
+    notes = [f"{len(labels)} {mode} images of {len(classes)} classes as {height} x {width} pixels."]
     if broken:
         notes.append(f"{len(broken)} images could not be decoded and are left out (first: {broken[0].subject}).")
-    names = tuple(sub.name for sub in classes)
-    return stacked if colour else stacked[:, :1].copy(), np.array(labels, np.int64), names, notes
+    if where := pictures.where:
+        notes.append(where)
+    return pictures, labels, tuple(sub.name for sub in classes), notes
 
 
 def _common(paths: Sequence[Path]) -> tuple[int, int]:
@@ -309,7 +243,7 @@ def _common(paths: Sequence[Path]) -> tuple[int, int]:
     sizes = []
     for path in paths:
         # What cannot be opened is counted when it is decoded.
-        with suppress(*_decoding_errors()), Image.open(path) as image:
+        with suppress(*decoding_errors()), Image.open(path) as image:
             sizes.append(image.size)
     width, height = np.median(sizes or [(LARGEST, LARGEST)], axis=0)
     scale = min(1.0, LARGEST / max(width, height))
@@ -319,15 +253,4 @@ def _common(paths: Sequence[Path]) -> tuple[int, int]:
 def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     if size is None or images.shape[1:] == size:
         return images
-    return np.stack([fitted(_from_array(image), *size, 1)[0] for image in images])
-
-
-def _moments(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, of bytes as 0..1; constant channels get a deviation of 1."""
-    counts = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in pixels.transpose(0, 1)]
-    ).double()
-    share, levels = counts / counts.sum(1, keepdim=True), torch.arange(256, dtype=torch.float64) / 255
-    mean = (share * levels).sum(1)
-    std = (share * (levels - mean[:, None]).square()).sum(1).sqrt()
-    return tuple(mean.tolist()), tuple(s if s > 0 else 1.0 for s in std.tolist())
+    return np.stack([fitted(from_array(image), *size, 1)[0] for image in images])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from variorum.core import VariorumError
-from variorum.data.recordings import Recording, read_transcribed, read_wav
+from variorum.data.recordings import Recording, read_sound, read_transcribed
 from variorum.data.task import Batch, Split
 from variorum.data.transcription import Transcription, Utterance, collate
 from variorum.layers.embed.spectrogram import log_mel
@@ -95,4 +95,4 @@ def speak(sentence: str, voice: str, speed: int, pitch: int) -> Recording:
         except (OSError, subprocess.SubprocessError) as error:
             raise VariorumError(PROGRAM, expected="a spoken sentence", found=str(error)[:200],
                                 do="Check the installation: espeak-ng hello.") from None  # fmt: skip
-        return read_wav(path)._replace(words=sentence)
+        return read_sound(path)._replace(words=sentence)

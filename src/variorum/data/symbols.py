@@ -63,7 +63,7 @@ class TextSymbols(Preprocess):
     def open(self, rows: Any) -> list[str]:
         """A path to a text file, one text, or a sequence of texts; an empty one raises :class:`VariorumError`."""
         if isinstance(rows, Path):
-            rows = rows.read_text("utf-8")
+            rows = _read(rows)
         texts = [rows] if isinstance(rows, str) else list(rows)
         wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str) or not text), None)
         if wrong is not None:
@@ -96,6 +96,14 @@ class TextSymbols(Preprocess):
         bits = [float(-told[:-1].gather(1, one[1:, None]).mean()) / math.log(2) for told, one in pairs]
         following = [self.decode([int(told[-1].argmax())]) for told in chances]
         return pd.DataFrame({"text": rows, f"bits_per_{self.level.value}": bits, "next": following})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VariorumError(str(path), expected="a file with UTF-8 text", found=str(error),
+                            do="Give the path of a text file.") from None  # fmt: skip
 
 
 def _code_points(text: str) -> np.ndarray:

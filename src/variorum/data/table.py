@@ -1,8 +1,8 @@
 """Tables: columns of numbers, categories and dates, and a class or a value to predict."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +12,21 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.core.errors import nearest
 from variorum.data.columns import Column, NumberColumn
-from variorum.data.draw import Parts, draw, stratified
-from variorum.data.frames import read_table
+from variorum.data.draw import draw
+from variorum.data.frames import MEMORY, open_rows, read_table
 from variorum.data.kinds import choose
+from variorum.data.leaks import first_alike, split_together, tells_target
 from variorum.data.preprocess import Preprocess
+from variorum.data.rows import PIECE, InMemory, Rows
 from variorum.data.sets.bundled import find_set
-from variorum.data.targets import MOST_CLASSES, ClassTarget, Target, ValueTarget, is_value
+from variorum.data.target_column import choose_target, find_target, known_targets
+from variorum.data.targets import ClassTarget, Target, in_numbers
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import CrossEntropy
 from variorum.objectives.squared_error import SquaredError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FEWEST = 5
-"""Rows that every class must have, so that each part of the split holds it."""
 
 
 class TableColumns(Preprocess):
@@ -45,14 +45,21 @@ class TableColumns(Preprocess):
         self.target = target.build()
 
     @classmethod
-    def fit(cls, frame: "pd.DataFrame", target: Spec[Target]) -> "tuple[Spec[TableColumns], tuple[str, ...]]":
-        """What the training rows teach about every column but the target, and what was left out or repaired and why."""
-        columns, notes = [], []
-        for name in frame.columns:
-            if name != target["name"]:
-                column, note = choose(frame[name])
+    def fit(
+        cls, rows: Rows, train: np.ndarray, target: Spec[Target], known: "pd.Series"
+    ) -> "tuple[Spec[TableColumns], tuple[str, ...]]":
+        """What the training rows teach about every column but the target, and what was left out or repaired and why.
+
+        train: their numbers among ``rows``.     known: their targets.
+        """
+        columns, notes, answer = list[Spec[Column]](), list[str](), target.build()
+        for name in rows.names:
+            if name != answer.name:
+                values = rows.column(name).iloc[train].reset_index(drop=True)
+                column, note = choose(values)
+                warning = tells_target(values, known, answer) if column else None
                 columns += [column] if column else []
-                notes += [note] if note else []
+                notes += [said for said in (note, warning) if said]
         if not columns:
             raise VariorumError(
                 "table",
@@ -86,7 +93,7 @@ class TableColumns(Preprocess):
         import pandas as pd
 
         if isinstance(rows, str | Path):
-            return open_table(rows)[0]
+            return open_table(rows, as_text=[column.name for column in self.columns if column.as_text])[0]
         if isinstance(rows, pd.DataFrame):
             return rows
         if isinstance(rows, np.ndarray | Tensor):
@@ -130,34 +137,42 @@ class TableColumns(Preprocess):
 class TableTask(Task):
     """Predict a column of a table: a class (accuracy) or a value (squared error in units of the training variance).
 
-    source: a .csv, .tsv or .parquet file, or a bundled name.  target: the column to predict; the bundled tables know
+    source: a file (see :func:`read_table`), or a bundled name.  target: the column to predict; the bundled tables know
     theirs, else it is named ``target``, ``label``, ``class`` or ``y``, or must be given.
     frame: the rows, when they have been read already; ``source`` then only names them.
+    memory: bytes of a file up to which its rows are read at once. Those of a larger one are encoded piece by piece into
+    a temporary file, from which batches are drawn; the numbers are the same. Only one column must fit in memory at a
+    time, but what asks for ``arrays`` (the baselines) takes the encoded training rows, 4 bytes a number.
     The split into train, valid and test (60/20/20, stratified by class or by size of the value) depends on ``seed``
-    alone. ``notes`` say what was detected, repaired and left out.
+    alone; rows that are alike are in the same part. ``notes`` say what was detected, repaired and left out.
     """
 
     reads = "table"
     examples = ({"source": "iris"}, {"source": "diabetes"})
 
-    def __init__(self, source: str, *, target: str | None = None, seed: int = 0, frame: Any = None) -> None:
-        frame, notes = (frame, ()) if frame is not None else open_table(source)
+    def __init__(
+        self, source: str, *, target: str | None = None, seed: int = 0, memory: int = MEMORY, frame: Any = None
+    ) -> None:
+        rows, notes = (InMemory(frame), ()) if frame is not None else table_rows(source, memory)
         self.source, self.seed = source, seed
-        name = _find_target(frame, target if target is not None else _usual_target(source), source)
-        frame, more = _known_targets(frame, name)
-        kind, said = _choose_target(frame[name])
-        strata = kind.fit(frame[name]).build().encode(frame[name]) if kind is ClassTarget else _ranks(frame[name])
-        self.parts: Parts = stratified(strata, seed)
-        train = frame.iloc[self.parts.train]
-        fitted = kind.fit(frame[name] if kind is ClassTarget else train[name])
-        self.preprocess, left_out = TableColumns.fit(train, fitted)
+        name = _target_name(rows, target if target is not None else _usual_target(source), source)
+        rows, values, more = _known(rows, name)
+        kind, said = choose_target(values)
+        codes = kind.fit(values).build().encode(values) if kind is ClassTarget else None
+        self.parts, together = split_together(
+            lambda some: _ranks(values.iloc[some]) if codes is None else codes[some], first_alike(rows), seed
+        )
+        train = values.iloc[self.parts.train].reset_index(drop=True)
+        fitted = kind.fit(values if kind is ClassTarget else train)
+        self.preprocess, left_out = TableColumns.fit(rows, self.parts.train, fitted, train)
         columns = self.preprocess.build()
         self.target: Target = columns.target
         self.labels: tuple[Any, ...] = columns.target.labels
         self.cardinalities = columns.cardinalities
-        self.notes: tuple[str, ...] = (*notes, *more, said, *left_out)
-        self._rows = torch.from_numpy(columns.encode(frame))
-        self._targets = torch.from_numpy(columns.target.encode(frame[name]))
+        self.notes: tuple[str, ...] = (*notes, *more, said, *together, *left_out)
+        encoded, self._folder = encode_rows(rows, columns)
+        self._rows = torch.from_numpy(encoded)
+        self._targets = torch.from_numpy(columns.target.encode(values))
         self.metric, self.higher_is_better = _METRICS[self.writes]
 
     @property
@@ -203,81 +218,52 @@ class TableTask(Task):
 _METRICS = {"class": ("accuracy", True), "value": ("squared error", False)}
 
 
-def open_table(source: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows of a file or of a bundled table, and notes on them."""
+def open_table(source: str | Path, *, as_text: Sequence[str] = ()) -> "tuple[pd.DataFrame, tuple[str, ...]]":
+    """The rows of a file or of a bundled table, and notes on them. as_text: see :func:`read_table`."""
     bundled = find_set(source, "table")
-    return (bundled.read(), (bundled.says,)) if bundled else read_table(source)
+    return (bundled.read(), (bundled.says,)) if bundled else read_table(source, as_text=as_text)
+
+
+def table_rows(source: str | Path, memory: int) -> tuple[Rows, tuple[str, ...]]:
+    """The same, on disk if they are more than ``memory`` bytes."""
+    if find_set(source, "table"):
+        frame, notes = open_table(source)
+        return InMemory(frame), notes
+    return open_rows(source, memory=memory)
+
+
+def encode_rows(rows: Rows, columns: TableColumns) -> "tuple[np.ndarray, TemporaryDirectory[str] | None]":
+    """(rows, columns) float32; of rows on disk it is a file in a folder that is removed with its last user."""
+    if isinstance(rows, InMemory):
+        return columns.encode(rows.frame), None
+    folder = TemporaryDirectory(prefix="variorum-")
+    shape = (len(rows), len(columns.cardinalities))
+    encoded = np.memmap(Path(folder.name) / "rows.float32", np.float32, mode="w+", shape=shape)
+    start = 0
+    for piece in rows.pieces(PIECE):
+        encoded[start : start + len(piece)] = columns.encode(piece)
+        start += len(piece)
+    return encoded, folder
+
+
+def _target_name(rows: Rows, target: str | None, source: str) -> str:
+    import pandas as pd
+
+    return find_target(pd.DataFrame(columns=list(rows.names)), target, source)
+
+
+def _known(rows: Rows, name: str) -> "tuple[Rows, pd.Series, tuple[str, ...]]":
+    """The rows whose target is known, their targets, and what is to be said of them."""
+    values, said = in_numbers(rows.column(name))
+    left, more = known_targets(values.to_frame(), name)
+    mask = np.zeros(len(values), bool)
+    mask[left.index] = True
+    return rows if mask.all() else rows.kept(mask), values[mask].reset_index(drop=True), (*said, *more)
 
 
 def _usual_target(source: str | Path) -> str | None:
     bundled = find_set(source, "table")
     return bundled.asks.get("target") if bundled else None
-
-
-def _find_target(frame: "pd.DataFrame", target: str | None, source: str) -> str:
-    names = list(frame.columns)
-    if target is None:
-        usual = [name for name in names if str(name).lower() in ("target", "label", "class", "y")]
-        if len(usual) != 1:
-            raise VariorumError(
-                f"{source} target",
-                expected="the name of the column to predict",
-                found="none",
-                do=f"Name one of: {', '.join(map(str, names[:20]))}{', ...' if len(names) > 20 else ''}.",
-            )
-        return usual[0]
-    if target not in names:
-        raise VariorumError(f"{source} target", expected="the name of a column", found=repr(target),
-                            do=nearest(target, map(str, names)))  # fmt: skip
-    return target
-
-
-def _known_targets(frame: "pd.DataFrame", name: str) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows whose target is known."""
-    import pandas as pd
-
-    values = frame[name]
-    if not values.dropna().map(pd.api.types.is_scalar).all():
-        raise VariorumError(
-            f"target {name!r}",
-            expected="numbers, words or truth values",
-            found="lists or other nested values",
-            do="Choose another column.",
-        )
-    known = values.notna() & ~values.isin([math.inf, -math.inf])
-    if not known.any():
-        raise VariorumError(f"target {name!r}", expected="values", found="a column that is missing in every row",
-                            do="Choose another column.")  # fmt: skip
-    gone = int((~known).sum())
-    return frame[known], (f"{gone} rows have no target {name!r} and are left out.",) if gone else ()
-
-
-def _choose_target(values: "pd.Series") -> tuple[type[Any], str]:
-    """Class or value, and a sentence that says so."""
-    name, counts = repr(values.name), values.value_counts()
-    if len(counts) < 2:
-        raise VariorumError(
-            f"target {name}",
-            expected="at least two different values",
-            found=f"only {counts.index[0]!r}",
-            do="Choose another column: there is nothing to predict here.",
-        )
-    if is_value(values):
-        if len(values) < 4 * FEWEST:
-            raise VariorumError(f"target {name}", expected=f"at least {4 * FEWEST} rows", found=f"{len(values)}",
-                                do="Collect more rows.")  # fmt: skip
-        return ValueTarget, f"Target {name} has {len(counts)} different numbers: regression."
-    rare = counts[counts < FEWEST]
-    if len(rare) or len(counts) > MOST_CLASSES:
-        shown = (
-            ", ".join(f"{label!r} ({count})" for label, count in rare.head(6).items())
-            if len(rare)
-            else f"{len(counts)} classes"
-        )
-        raise VariorumError(f"target {name}", expected=f"at most {MOST_CLASSES} classes of at least {FEWEST} rows each",
-                            found=f"{len(rare)} classes with fewer: {shown}" if len(rare) else shown,
-                            do="Merge or remove the rare classes, or choose another column.")  # fmt: skip
-    return ClassTarget, f"Target {name} has {len(counts)} different values: classification."
 
 
 def _ranks(values: "pd.Series") -> np.ndarray:

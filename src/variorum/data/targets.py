@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.core import Registered, Spec
-from variorum.data.columns import is_whole, moments, numbers, word, words
+from variorum.core import Registered, Spec, VariorumError
+from variorum.data.columns import is_whole, moments, numbers, word, words, written_as
+from variorum.data.written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,13 @@ class ClassTarget(Target):
         return cls.spec(name=str(values.name), labels=tuple(order))
 
     def encode(self, values: "pd.Series") -> np.ndarray:
-        return words(values).map(self._codes).to_numpy(np.int64, copy=True)
+        said = words(values)
+        codes = said.map(self._codes)
+        if codes.isna().any():
+            raise VariorumError(f"target {self.name!r}", expected=f"one of the {len(self.labels)} classes of training",
+                                found=repr(said[codes.isna()].iloc[0]),
+                                do="Leave such rows out, or train on rows of that class too.")  # fmt: skip
+        return codes.to_numpy(np.int64, copy=True)
 
     def decode(self, outputs: np.ndarray) -> "dict[str, np.ndarray | list[Any]]":
         """``outputs`` are logits (rows, classes)."""
@@ -83,6 +90,17 @@ class ValueTarget(Target):
     def decode(self, outputs: np.ndarray) -> "dict[str, np.ndarray | list[Any]]":
         """``outputs`` are standardised values (rows,)."""
         return {"prediction": outputs.astype(np.float64) * self.scale + self.mean}
+
+
+def in_numbers(values: "pd.Series") -> "tuple[pd.Series, tuple[str, ...]]":
+    """The values of a target as numbers if they are numbers in words, and a sentence that says so."""
+    import pandas as pd
+
+    if values.dtype != "str" or (written := written_as(values)) is None:
+        return values, ()
+    manner = "" if written is Written.PLAIN else f", written as in {written}"
+    made = pd.Series(numbers(values, written), index=values.index, name=values.name)
+    return made, (f"Target {values.name!r} is read as numbers{manner}; words in it as missing.",)
 
 
 def is_value(values: "pd.Series") -> bool:

@@ -26,13 +26,13 @@ class Batch:
 class Task(Registered, abstract=True):
     """Data with a question. Training batches are a pure function of (seed, step), so a resumed run goes on exactly.
 
-    reads: kind of data: text, images, table, series; systems say in ``fits`` which they can take.
+    reads: kind of data: text, images, sounds, table, series; systems say in ``fits`` which they can take.
     synthetic: made by a generator rather than found in the world; reports say so.
     """
 
     kind: ClassVar[str] = "task"
     reads: ClassVar[str]
-    synthetic: ClassVar[bool] = False
+    synthetic: bool = False
     metric: str
     """Name of the score, e.g. accuracy."""
     higher_is_better: bool = True

@@ -11,19 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.joined import SEPARATOR, Joined
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.symbols import Level, TextSymbols
 from variorum.data.task import Batch, Split, Task
 from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
 
+TEXTS = frozenset({".txt", ".md"})
+"""Suffixes of the files of text in a folder."""
+
 
 class TextTask(Task):
     """Given the symbols up to t, say symbol t + 1; the metric is the mean of -log2 p(symbol), lower is better.
 
-    source: a text file, or a bundled name.    level: symbols are bytes, or the characters that occur in the training
-    part; every other character is one symbol, "unknown", and judged as such.    length: of rows.    encoding: of the
-    file, for characters; bytes are taken as they are, from the disk as they are needed.
+    source: a text file, a folder of such files (``TEXTS``, also in its sub-folders; in the order of their names, with
+    an empty line between two), or a bundled name.    level: symbols are bytes, or the characters that occur in the
+    training part; every other character is one symbol, "unknown", and judged as such.    length: of rows.    encoding:
+    of the files, for characters; bytes are taken as they are, from the disk as they are needed.
 
     The last ``test`` of the text is the test split, the ``valid`` before it the valid split, and the rest is for
     training: parts do not overlap. A training row is ``length`` + 1 successive symbols of the training part that start
@@ -48,8 +53,10 @@ class TextTask(Task):
                                 found=f"length {length}, valid {valid}, test {test}", do="Choose others.")  # fmt: skip
         self.source, self.level, self.length = source, (level := Level(level)), length
         bundled = find_set(source, "text")
-        text = bundled.read() if bundled else None if level is Level.BYTE else _read(Path(source), encoding)
-        total = len(text.encode("utf-8") if level is Level.BYTE else text) if text is not None else _size(Path(source))
+        files = [] if bundled else _files(Path(source))
+        text = bundled.read() if bundled else None if level is Level.BYTE else _read(files, encoding)
+        joined = Joined(files)
+        total = len(joined) if text is None else len(text.encode("utf-8") if level is Level.BYTE else text)
         ends = [round(total * share) for share in (1 - valid - test, 1 - test)]
         self.bounds = {"train": (0, ends[0]), "valid": (ends[0], ends[1]), "test": (ends[1], total)}
         self._check_split(total)
@@ -57,8 +64,9 @@ class TextTask(Task):
         self.preprocess: Spec[Preprocess] = TextSymbols.spec(level=level, alphabet=alphabet, length=length)
         symbols = TextSymbols(level=level, alphabet=alphabet, length=length)
         self._vocab = symbols.vocab
-        self._ids: np.ndarray = np.memmap(source, np.uint8, "r") if text is None else symbols.encode(text)
-        self.notes = (bundled.says,) if bundled else ()
+        self._ids: np.ndarray | Joined = joined if text is None else symbols.encode(text)
+        many = f"{len(files)} files, read as one text in the order of their names."
+        self.notes = (bundled.says,) if bundled else (many,) if len(files) > 1 else ()
         self.metric = f"bits per {'byte' if level is Level.BYTE else 'character'}"
 
     @property
@@ -97,6 +105,8 @@ class TextTask(Task):
 
     def _rows(self, firsts: np.ndarray) -> Tensor:
         """Rows (n, length + 1) of successive symbols that start at ``firsts`` (n,)."""
+        if isinstance(self._ids, Joined):
+            return torch.from_numpy(self._ids.rows(firsts, self.length + 1).astype(np.int64))
         return torch.from_numpy(self._ids[firsts[:, None] + np.arange(self.length + 1)].astype(np.int64))
 
     def _check_split(self, total: int) -> None:
@@ -111,34 +121,45 @@ class TextTask(Task):
                 )
 
 
-def _size(path: Path) -> int:
-    try:
-        size = path.stat().st_size if path.is_file() else None
-    except OSError as error:
-        raise _no_file(path, str(error)) from None
-    if size is None:
-        raise _no_file(path, "no file of this name" if not path.exists() else "a folder")
-    if not size:
-        raise _no_file(path, "an empty file")
-    return size
+def text_files(folder: Path) -> list[Path]:
+    """The files of text in a folder and its sub-folders, in the order of their names; hidden ones are passed over."""
+    found = [f for f in folder.rglob("*") if f.suffix.lower() in TEXTS and f.is_file()]
+    shown = [f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
+    return sorted(shown, key=lambda f: f.relative_to(folder).parts)
 
 
-def _read(path: Path, encoding: str) -> str:
-    _size(path)
+def _files(source: Path) -> list[Path]:
+    """The files that a source stands for, those without content left out."""
     try:
-        # newline="" keeps the file's own line ends.
-        with path.open(encoding=encoding, newline="") as file:
-            return file.read()
-    except LookupError:
-        raise VariorumError(
-            "encoding", expected="the name of an encoding", found=repr(encoding), do="Try utf-8."
-        ) from None
-    except UnicodeError as error:
-        raise VariorumError(str(path), expected=f"text in {encoding}", found=str(error),
-                            do="Name its encoding, or use level=byte, which takes any file.") from None  # fmt: skip
+        found = text_files(source) if source.is_dir() else [source] if source.is_file() else None
+        if found is None:
+            raise _no_file(source, "no file of this name")
+        full = [path for path in found if path.stat().st_size]
     except OSError as error:
-        raise _no_file(path, str(error)) from None
+        raise _no_file(source, str(error)) from None
+    if not full:
+        raise _no_file(source, "an empty file" if source.is_file() else "none in this folder")
+    return full
+
+
+def _read(files: list[Path], encoding: str) -> str:
+    texts = []
+    for path in files:
+        try:
+            # newline="" keeps the file's own line ends.
+            with path.open(encoding=encoding, newline="") as file:
+                texts.append(file.read())
+        except LookupError:
+            raise VariorumError("encoding", expected="the name of an encoding", found=repr(encoding),
+                                do="Try utf-8.") from None  # fmt: skip
+        except UnicodeError as error:
+            raise VariorumError(str(path), expected=f"text in {encoding}", found=str(error),
+                                do="Name its encoding, or use level=byte, which takes any file.") from None  # fmt: skip
+        except OSError as error:
+            raise _no_file(path, str(error)) from None
+    return SEPARATOR.decode().join(texts)
 
 
 def _no_file(path: Path, found: str) -> VariorumError:
-    return VariorumError(str(path), expected="a file with text", found=found, do="Give the path of a text file.")
+    return VariorumError(str(path), expected="a file with text, or a folder of them", found=found,
+                         do="Give the path of a text file.")  # fmt: skip

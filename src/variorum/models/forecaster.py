@@ -47,5 +47,5 @@ class GenerativeForecaster(Skeleton):
     def forward(self, inputs: Float[Tensor, "batch n features"]) -> Float[Tensor, "batch horizon variables"]:
         known, ahead = inputs[:, : -self.horizon], inputs[:, -self.horizon :]
         blank = torch.cat([torch.zeros_like(ahead[..., : self.variables]), ahead[..., self.variables :]], dim=-1)
-        target = torch.cat([known[:, known.shape[1] - self.first :], blank], dim=1)
+        target = torch.cat([known[:, max(0, known.shape[1] - self.first) :], blank], dim=1)
         return self.model(known, target)[:, -self.horizon :]

@@ -20,6 +20,7 @@ from variorum.data.task import Task
 from variorum.runtime import weights
 from variorum.runtime.card import model_card
 from variorum.runtime.trial import build, survey, try_build
+from variorum.runtime.written import answer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class Bundle:
         opened = preprocess.open(rows)
         self.model.eval()
         with torch.inference_mode():
-            outputs = [self.model(**inputs) for inputs in preprocess.batches(opened, size)]
+            outputs = [answer(self.model, inputs, preprocess) for inputs in preprocess.batches(opened, size)]
         return preprocess.answers(opened, outputs)
 
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import variorum
+from variorum.data.readers.reader import readers
 
 if TYPE_CHECKING:
     from variorum.runtime.bundle import Bundle
-
-TASKS = {"table": "tabular", "images": "image-classification", "text": "text-generation"}
 
 
 def model_card(bundle: "Bundle", tensors: Mapping[str, list[Any]]) -> str:
     """Markdown. tensors: name -> [dtype, shape] of the stored weights."""
     parameters = sum(math.prod(shape) for _, shape in tensors.values())
+    reader = readers().get(bundle.kind)
     head = {
         "library_name": "variorum",
-        "pipeline_tag": TASKS.get(bundle.kind, bundle.kind),
+        "pipeline_tag": reader.tag if reader else bundle.kind,
         "tags": ["variorum", bundle.kind, bundle.spec.part],
     }
     # A JSON value is a YAML value, and needs no care for special characters.

@@ -15,6 +15,8 @@ from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.class_token import ClassToken
 from variorum.layers.embed.conv_tokens import ConvTokens
 from variorum.layers.embed.patches import Patches
+from variorum.layers.embed.series_conv_tokens import SeriesConvTokens
+from variorum.layers.embed.sound_picture import SoundPicture
 from variorum.layers.embed.text_conv_tokens import TextConvTokens
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.mixers.attention import Attention
@@ -53,6 +55,14 @@ def words(kernel: int) -> Spec[Embed]:
     return TextConvTokens.spec(kernel=kernel, position=Sinusoid.spec())
 
 
+def steps() -> Spec[Embed]:
+    """The tokenizer of texts, along a series."""
+    return SeriesConvTokens.spec(position=Sinusoid.spec())
+
+
+_HEARD = SoundPicture.spec(embed=ConvTokens.spec(kernel=3, layers=3, hidden=32, position=_LEARNED))
+
+
 class Norms(StrEnum):
     """Where the norms of a layer stand."""
 
@@ -75,7 +85,12 @@ class Norms(StrEnum):
         "text-cct-4/2": {"dim": 128, "depth": 4, "heads": 2, "ratio": 1, "embed": words(2)},
         "text-cct-6/1": {"dim": 256, "depth": 6, "heads": 4, "ratio": 2, "embed": words(1)},
     },
-    fits={"images": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": conv(3, 2)}},
+    fits={
+        "images": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": conv(3, 2)},
+        "labelled texts": {"dim": 64, "depth": 2, "heads": 2, "ratio": 1, "embed": words(2)},
+        "labelled series": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": steps()},
+        "sounds": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": _HEARD},
+    },
 )
 def cct(
     *,

@@ -10,10 +10,11 @@ Atto to Nano are sizes that the timm library added below the paper's.
 
 from collections.abc import Sequence
 
-from variorum.core import Layer, Residual, Spec, entry
+from variorum.core import Embed, Layer, Residual, Spec, entry
 from variorum.layers.chain import Link
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.patches import Patches
+from variorum.layers.embed.sound_picture import SoundPicture
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.merges.conv import ConvMerge
 from variorum.layers.mixers.depthwise_conv import DepthwiseConv
@@ -28,6 +29,14 @@ from variorum.models.pyramid import Pyramid
 
 _NORM = LayerNorm.spec(eps=1e-6)
 _PARTS: tuple[Spec[Link], ...] = (DepthwiseConv.spec(kernel=7), _NORM, MLP.spec())
+
+
+def stem(patch: int) -> Spec[Embed]:
+    """Patches of so many pixels, normed."""
+    return Patches.spec(patch=patch, norm=_NORM)
+
+
+STEM = stem(4)
 
 
 @entry(
@@ -45,10 +54,18 @@ _PARTS: tuple[Spec[Link], ...] = (DepthwiseConv.spec(kernel=7), _NORM, MLP.spec(
     },
     # Two stages and squares of 2 x 2: images of 4 x 4 pixels still leave one token. The paper's start of 1e-6 is for
     # 300 epochs; blocks that learn for minutes must count from the first step (digits, 300 steps: 97.8 against 95.8).
-    fits={"images": {"dims": (64, 128), "depths": (2, 4), "patch": 2, "scale": 1.0}},
+    fits={
+        "images": {"dims": (64, 128), "depths": (2, 4), "embed": stem(2), "scale": 1.0},
+        "sounds": {"dims": (48, 96), "depths": (2, 4), "embed": SoundPicture.spec(embed=stem(4)), "scale": 1.0},
+    },
 )
 def convnext(
-    *, dims: Sequence[int], depths: Sequence[int], patch: int = 4, drop: float = 0.0, scale: float = 1e-6
+    *,
+    dims: Sequence[int],
+    depths: Sequence[int],
+    embed: Spec[Embed] = STEM,
+    drop: float = 0.0,
+    scale: float = 1e-6,
 ) -> Spec[Pyramid]:
     """Stages of ``depths`` blocks, ``dims`` wide; rows skip block i with probability drop * i / (blocks - 1)."""
     join: Spec[Residual] = LayerScale.spec(inner=Add.spec(), init=scale)
@@ -58,7 +75,7 @@ def convnext(
     ends = [sum(depths[: stage + 1]) for stage in range(len(depths))]
     return Pyramid.spec(
         dims=dims,
-        embed=Patches.spec(patch=patch, norm=_NORM),
+        embed=embed,
         stages=[blocks[end - depth : end] for depth, end in zip(depths, ends, strict=True)],
         merges=[ConvMerge.spec(norm=_NORM)] * (len(depths) - 1),
         norm=NoNorm.spec(),

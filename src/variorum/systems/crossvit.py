@@ -17,6 +17,7 @@ from variorum.layers.embed.class_token import ClassToken
 from variorum.layers.embed.conv_patches import ConvPatches
 from variorum.layers.embed.patches import Patches
 from variorum.layers.embed.resized import Resized
+from variorum.layers.embed.sound_picture import SoundPicture
 from variorum.layers.fusions.class_cross import ClassCross
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.mixers.attention import Attention
@@ -37,6 +38,7 @@ STEMS: tuple[Spec[Embed], ...] = (
     ConvPatches.spec(kernels=(7, 3, 3), strides=(4, 2, 2)),
 )
 _TINY: tuple[Spec[Embed], ...] = (Patches.spec(patch=2), Patches.spec(patch=4))
+_HEARD: tuple[Spec[Embed], ...] = tuple(SoundPicture.spec(embed=Patches.spec(patch=patch)) for patch in (8, 16))
 _15, _18 = {"dims": (192, 384), "depths": (1, 5), "heads": 6}, {"dims": (224, 448), "depths": (1, 6), "heads": 7}
 _9 = {"dims": (128, 256), "depths": (1, 3), "heads": 4}
 
@@ -58,7 +60,9 @@ _9 = {"dims": (128, 256), "depths": (1, 3), "heads": 4}
     },
     fits={
         "images": {"dims": (32, 64), "depths": (1, 2), "heads": 2, "ratio": 2, "blocks": 2, "patches": _TINY,
-                   "scale": 1.0, "drop": 0.0}
+                   "scale": 1.0, "drop": 0.0},
+        "sounds": {"dims": (48, 96), "depths": (1, 2), "heads": 2, "ratio": 2, "blocks": 2, "patches": _HEARD,
+                   "scale": 1.0, "drop": 0.0},
     },
 )  # fmt: skip
 def crossvit(

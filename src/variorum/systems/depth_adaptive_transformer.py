@@ -56,6 +56,7 @@ class Classifiers(StrEnum):
         **{f"iwslt-de-en-{name}": {**_IWSLT, "policy": policy} for name, policy in _LEARNED.items()},
         **{f"wmt-en-fr-{name}": {**_WMT, "policy": policy} for name, policy in _LEARNED.items()},
     },
+    fits={"text pairs": {"dim": 128, "depth": 2, "heads": 4, "hidden": 512}},
 )
 def depth_adaptive_transformer(
     *,

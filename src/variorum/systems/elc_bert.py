@@ -13,24 +13,33 @@ The first layer has nothing to choose from; the authors' code keeps a parameter 
 from enum import StrEnum
 from math import sqrt
 
-from variorum.core import Initialiser, Layer, Spec, entry
+from variorum.core import Head, Initialiser, Layer, Spec, entry
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.glu import GLU
 from variorum.layers.depth.softmax_choice import SoftmaxChoice
 from variorum.layers.embed.normed import NormedEmbed
 from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.heads.classifier import Classifier
 from variorum.layers.heads.masked_lm import MaskedLMHead
 from variorum.layers.initial.constant import Constant
 from variorum.layers.initial.truncated_normal import TruncatedNormal
 from variorum.layers.mixers.disentangled import Disentangled
 from variorum.layers.norms.dropped import DroppedNorm
 from variorum.layers.norms.layernorm import LayerNorm
+from variorum.layers.pools.dense import DensePool
 from variorum.layers.residuals.branch_norm import BranchNorm
 from variorum.layers.residuals.prenorm import PreNorm
 from variorum.layers.residuals.skipless import Skipless
 from variorum.models.blocks.block import Block
 from variorum.models.blocks.increment import Increment
 from variorum.models.stack import Stack
+
+
+class Answer(StrEnum):
+    """What the model answers: hidden tokens, as it is trained first, or a class, as it is tuned to after that."""
+
+    TOKENS = "tokens"
+    CLASS = "class"
 
 
 class Variant(StrEnum):
@@ -55,22 +64,32 @@ _BASE = {"dim": 768, "depth": 12, "heads": 12, "hidden": 2048}
         "base": _BASE,
         **{f"small-{v}": {**_SMALL, "variant": v} for v in (Variant.ZERO, Variant.NORMALISED, Variant.WEIGHTED)},
     },
+    fits={"labelled texts": {"dim": 64, "depth": 2, "heads": 4, "hidden": 128, "answer": Answer.CLASS}},
 )
 def elc_bert(
-    *, dim: int, depth: int, heads: int, hidden: int, variant: Variant = Variant.BASE, dropout: float = 0.1
+    *,
+    dim: int,
+    depth: int,
+    heads: int,
+    hidden: int,
+    variant: Variant = Variant.BASE,
+    dropout: float = 0.1,
+    answer: Answer = Answer.TOKENS,
 ) -> Spec[Stack]:
     """An encoder whose layers choose their inputs among all earlier outputs."""
     choice = SoftmaxChoice.spec(last=0.0 if variant is Variant.ZERO else 1.0)
-    head = MaskedLMHead.spec(norm=DroppedNorm.spec(norm=PLAIN, dropout=dropout))
+    masked: Spec[Head] = MaskedLMHead.spec(norm=DroppedNorm.spec(norm=PLAIN, dropout=dropout))
+    of_first: Spec[Head] = Classifier.spec(pool=DensePool.spec(activation=Activation.GELU, dropout=dropout))
+    tokens = answer is Answer.TOKENS
     return Stack.spec(
         dim=dim,
         embed=NormedEmbed.spec(embed=TokenEmbed.spec(), norm=PLAIN, dropout=dropout),
         blocks=[layer(heads, hidden, variant, dropout)] * depth,
         choices=[choice] * (depth if variant is Variant.WEIGHTED else depth - 1),
         norm=PLAIN,
-        head=head,
-        tied=[("head.linear.weight", "embed.embed.token.weight"), *shared(depth, variant)],
-        initial=initial(dim, depth),
+        head=masked if tokens else of_first,
+        tied=[*([("head.linear.weight", "embed.embed.token.weight")] if tokens else []), *shared(depth, variant)],
+        initial=initial(dim, depth, "head.transform.weight" if tokens else "head.pool.linear.weight"),
     )
 
 
@@ -98,10 +117,10 @@ def shared(depth: int, variant: Variant) -> list[tuple[str, str]]:
     return [(f"blocks.{i}.{name}", f"blocks.0.{name}") for i in range(1, depth) for name in names]
 
 
-def initial(dim: int, depth: int) -> list[Spec[Initialiser]]:
+def initial(dim: int, depth: int, head: str) -> list[Spec[Initialiser]]:
     """Truncated normal with variance 2 / (5 dim), that of channels smaller by 1 / (2 (1 + i)) in layer i; biases 0."""
     std = sqrt(2 / (5 * dim))
-    names = ["embed.*token.weight", "head.transform.weight", "*.relative"]
+    names = ["embed.*token.weight", head, "*.relative"]
     names += [f"*.mixer.{name}.weight" for name in ("query", "key", "value", "out")]
     stds = [std / sqrt(2 * (1 + i)) for i in range(depth)]
     deeper = [TruncatedNormal.spec(names=[f"blocks.{i}.*channels.*.weight"], std=s) for i, s in enumerate(stds)]

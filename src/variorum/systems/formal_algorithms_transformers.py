@@ -12,12 +12,14 @@ from variorum.core import Skeleton, Spec, entry
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.heads.classifier import Classifier
 from variorum.layers.heads.features import Features
 from variorum.layers.heads.masked_lm import MaskedLMHead
 from variorum.layers.heads.unembed import Unembed
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.norms.identity import NoNorm
 from variorum.layers.patterns.causal import Causal
+from variorum.layers.pools.first import FirstToken
 from variorum.layers.positions.learned import LearnedPosition
 from variorum.layers.residuals.postnorm import PostNorm
 from variorum.models.blocks.block import Block
@@ -26,11 +28,12 @@ from variorum.models.stack import Stack
 
 
 class Form(StrEnum):
-    """The three architectures of the paper."""
+    """The three architectures of the paper, and the encoder with a class as its answer."""
 
     DECODER = "decoder"
     ENCODER = "encoder"
     ENCODER_DECODER = "encoder-decoder"
+    CLASSIFIER = "classifier"
 
 
 @entry(
@@ -40,11 +43,16 @@ class Form(StrEnum):
         "encoder-bert-base": {"form": Form.ENCODER, "dim": 768, "depth": 12, "heads": 12, "length": 512},
         "encoder-decoder-base": {"form": Form.ENCODER_DECODER, "dim": 512, "depth": 6, "heads": 8, "length": 512},
     },
-    fits={"text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256}},
+    fits={
+        "text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256},
+        "labelled texts": {"form": Form.CLASSIFIER, "dim": 64, "depth": 2, "heads": 4, "length": 257},
+        "text pairs": {"form": Form.ENCODER_DECODER, "dim": 128, "depth": 2, "heads": 4, "length": 257},
+    },
 )
 def transformer(form: Form, *, dim: int, depth: int, heads: int, length: int = 512) -> Spec[Skeleton]:
-    """The plain Transformer in one of its three forms."""
-    build = {Form.DECODER: decoder, Form.ENCODER: encoder, Form.ENCODER_DECODER: encoder_decoder}
+    """The plain Transformer in one of its forms."""
+    build = {Form.DECODER: decoder, Form.ENCODER: encoder, Form.ENCODER_DECODER: encoder_decoder,
+             Form.CLASSIFIER: classifier}  # fmt: skip
     return build[form](dim=dim, depth=depth, heads=heads, length=length)
 
 
@@ -59,6 +67,12 @@ def encoder(*, dim: int, depth: int, heads: int, length: int) -> Spec[Stack]:
     block = Block.spec(mixer=Attention.spec(heads=heads), channels=MLP.spec(), residual=PostNorm.spec())
     head = MaskedLMHead.spec(bias=False)
     return Stack.spec(dim=dim, embed=_tokens(length), blocks=[block] * depth, norm=NoNorm.spec(), head=head)
+
+
+def classifier(*, dim: int, depth: int, heads: int, length: int) -> Spec[Stack]:
+    """ETransformer whose first token, which stands before every text, tells the class of the row, as BERT's does."""
+    answer = Classifier.spec(pool=FirstToken.spec())
+    return encoder(dim=dim, depth=depth, heads=heads, length=length).but(head=answer)
 
 
 def encoder_decoder(*, dim: int, depth: int, heads: int, length: int) -> Spec[EncoderDecoder]:

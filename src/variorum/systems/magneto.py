@@ -52,6 +52,7 @@ class Form(StrEnum):
     fits={
         "text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256},
         "images": {"form": Form.VISION, "dim": 96, "depth": 6, "heads": 4, "patch": 4},
+        "text pairs": {"form": Form.ENCODER_DECODER, "dim": 128, "depth": 2, "heads": 4, "length": 257},
     },
 )
 def magneto(form: Form, *, dim: int, depth: int, heads: int, length: int = 512, patch: int = 16) -> Spec[Skeleton]:

@@ -11,11 +11,12 @@ The linear variant has a ReLU before the depthwise convolution, as the authors' 
 
 from collections.abc import Sequence
 
-from variorum.core import Layer, Merge, Mixer, Residual, Spec, entry
+from variorum.core import Embed, Layer, Merge, Mixer, Residual, Spec, entry
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.nonlinearity import Nonlinearity
 from variorum.layers.embed.conv_patches import ConvPatches
 from variorum.layers.embed.normed import NormedEmbed
+from variorum.layers.embed.sound_picture import SoundPicture
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.merges.adaptive_pool import AdaptivePoolMerge
 from variorum.layers.merges.chained import ChainedMerge
@@ -34,6 +35,14 @@ _NORM, _FINE = LayerNorm.spec(), LayerNorm.spec(eps=1e-6)
 _WIDE = (64, 128, 320, 512)
 
 
+def patches(kernel: int, stride: int) -> Spec[Embed]:
+    """Overlapping patches, normed."""
+    return NormedEmbed.spec(embed=ConvPatches.spec(kernels=(kernel,), strides=(stride,)), norm=_NORM)
+
+
+PATCHES = patches(7, 4)
+
+
 @entry(
     "pvt-v2",
     sizes={
@@ -48,7 +57,9 @@ _WIDE = (64, 128, 320, 512)
     # Two stages from a grid of half the image's sides: images of 4 x 4 pixels still leave a square to reduce.
     fits={
         "images": {"dims": (32, 64), "depths": (2, 2), "heads": (1, 2), "ratios": (4, 4), "reductions": (2, 1),
-                   "kernel": 3, "stride": 2}
+                   "embed": patches(3, 2)},
+        "sounds": {"dims": (32, 64), "depths": (2, 2), "heads": (1, 2), "ratios": (4, 4), "reductions": (4, 2),
+                   "embed": SoundPicture.spec(embed=patches(7, 4))},
     },
 )  # fmt: skip
 def pvt_v2(
@@ -59,8 +70,7 @@ def pvt_v2(
     ratios: Sequence[int] = (8, 8, 4, 4),
     reductions: Sequence[int] = (8, 4, 2, 1),
     linear: bool = False,
-    kernel: int = 7,
-    stride: int = 4,
+    embed: Spec[Embed] = PATCHES,
     drop: float = 0.1,
 ) -> Spec[Pyramid]:
     """Stages of ``depths`` blocks, ``dims`` wide; rows skip block i with probability drop * i / (blocks - 1)."""
@@ -73,7 +83,6 @@ def pvt_v2(
         joins = [join(drop * i / last) for i in range(first, first + depth)]
         stages.append([block(attention, channels, residual) for residual in joins])
         first += depth
-    embed = NormedEmbed.spec(embed=ConvPatches.spec(kernels=(kernel,), strides=(stride,)), norm=_NORM)
     overlap: Spec[Merge] = ChainedMerge.spec(parts=[ConvMerge.spec(kernel=3, norm=NoNorm.spec()), _NORM])
     return Pyramid.spec(dims=dims, embed=embed, stages=stages, merges=[overlap] * (len(dims) - 1), stage_norm=_FINE,
                         norm=NoNorm.spec(), head=Classifier.spec())  # fmt: skip

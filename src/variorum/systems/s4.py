@@ -11,8 +11,11 @@ language model has adaptive embeddings, and its later code gated output layers a
 
 from enum import StrEnum
 
-from variorum.core import Layer, Norm, Residual, Spec, entry
+from variorum.core import Embed, Layer, Norm, Residual, Spec, entry
 from variorum.layers.channels.mlp import MLP
+from variorum.layers.embed.log_mel import LogMel
+from variorum.layers.embed.series_patches import SeriesPatches
+from variorum.layers.embed.subsampled_frames import SubsampledFrames
 from variorum.layers.embed.tokens import TokenEmbed
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.heads.unembed import Unembed
@@ -53,6 +56,12 @@ class Normed(StrEnum):
         return PreNorm if self.name.endswith("BEFORE") else PostNorm
 
 
+_IDS: Spec[Embed] = TokenEmbed.spec()
+# Tokens of 40 milliseconds, of frames that are 20 apart.
+_HEARD: Spec[Embed] = LogMel.spec(frames=SubsampledFrames.spec(channels=32, halvings=1), bins=64, window=0.04, hop=0.02,
+                                  centre=-8.0, spread=5.0)  # fmt: skip
+
+
 @entry(
     "s4",
     sizes={
@@ -74,7 +83,19 @@ class Normed(StrEnum):
             "dropout": 0.25,
         },
     },
-    fits={"text": {"dim": 128, "depth": 2, "length": 256, "answer": Answer.TOKENS, "normed": Normed.LAYER_BEFORE}},
+    fits={
+        "text": {"dim": 128, "depth": 2, "length": 256, "answer": Answer.TOKENS, "normed": Normed.LAYER_BEFORE},
+        "labelled texts": {"dim": 64, "depth": 2, "length": 256, "normed": Normed.LAYER_BEFORE},
+        "labelled series": {
+            "dim": 64,
+            "depth": 2,
+            "state": 32,
+            "length": 256,
+            "normed": Normed.LAYER_BEFORE,
+            "embed": SeriesPatches.spec(most=256),
+        },
+        "sounds": {"dim": 96, "depth": 3, "length": 128, "normed": Normed.LAYER_BEFORE, "embed": _HEARD},
+    },
 )
 def s4(
     *,
@@ -82,6 +103,7 @@ def s4(
     depth: int,
     state: int = 64,
     length: int = 1024,
+    embed: Spec[Embed] = _IDS,
     answer: Answer = Answer.CLASS,
     normed: Normed = Normed.LAYER_AFTER,
     dropout: float = 0.0,
@@ -93,7 +115,7 @@ def s4(
     fed: Spec[Layer] = Block.spec(mixer=mixer, channels=MLP.spec(dropout=dropout), residual=residual, norm=normed.norm)
     return Stack.spec(
         dim=dim,
-        embed=TokenEmbed.spec(),
+        embed=embed,
         blocks=([alone, fed] if answer is Answer.TOKENS else [alone]) * depth,
         norm=normed.norm if normed.residual is PreNorm else NoNorm.spec(),
         head=Unembed.spec() if answer is Answer.TOKENS else Classifier.spec(),

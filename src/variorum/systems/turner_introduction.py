@@ -5,17 +5,32 @@ the tokens, and a class token or a mean as the answer's source. The same body se
 tokens of it is the embed. The note transcribed token by token is ``variorum.explain.formal.turner``.
 """
 
-from variorum.core import Embed, Head, Pool, Spec, entry
+from variorum.core import Embed, Head, Pool, Skeleton, Spec, entry
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.embed.class_token import ClassToken
 from variorum.layers.embed.columns import ColumnEmbed
+from variorum.layers.embed.log_mel import LogMel
 from variorum.layers.embed.patches import Patches
+from variorum.layers.embed.series_patches import SeriesPatches
+from variorum.layers.embed.subsampled_frames import SubsampledFrames
+from variorum.layers.embed.tokens import TokenEmbed
+from variorum.layers.embed.vectors import VectorEmbed
+from variorum.layers.embed.window_patches import WindowPatches
 from variorum.layers.heads.classifier import Classifier
+from variorum.layers.heads.horizon import HorizonReadout
 from variorum.layers.mixers.attention import Attention
+from variorum.layers.mixers.gated_conv import Looks
 from variorum.layers.pools.first import FirstToken
+from variorum.layers.pools.mean import MeanPool
 from variorum.layers.positions.learned import LearnedPosition
+from variorum.layers.positions.sinusoid import Sinusoid
 from variorum.models.blocks.block import Block
+from variorum.models.instance_normalised import InstanceNormalised
 from variorum.models.stack import Stack
+
+# Tokens of 80 milliseconds, of frames that are 20 apart.
+_HEARD = LogMel.spec(frames=SubsampledFrames.spec(channels=32, halvings=2, looks=Looks.BOTH), bins=64, window=0.04,
+                     hop=0.02, centre=-8.0, spread=5.0)  # fmt: skip
 
 
 @entry(
@@ -27,13 +42,26 @@ from variorum.models.stack import Stack
     fits={
         "images": {"dim": 96, "depth": 6, "heads": 4, "embed": ClassToken.spec(
             embed=Patches.spec(patch=4), position=LearnedPosition.spec())},
+        "sounds": {"dim": 96, "depth": 4, "heads": 4, "embed": ClassToken.spec(embed=_HEARD, position=Sinusoid.spec())},
         "table": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(embed=ColumnEmbed.spec())},
+        "labelled texts": {"dim": 64, "depth": 2, "heads": 4, "pool": MeanPool.spec(), "embed": TokenEmbed.spec(
+            position=Sinusoid.spec())},
+        "labelled series": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(
+            embed=SeriesPatches.spec(most=64), position=Sinusoid.spec())},
+        "series": {"dim": 64, "depth": 3, "heads": 4, "embed": WindowPatches.spec(patch=8),
+                   "head": HorizonReadout.spec(patch=8), "around": InstanceNormalised.spec()},
+        "point clouds": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(
+            embed=VectorEmbed.spec(features=3))},
     },
 )  # fmt: skip
 def encoder(
-    *, dim: int, depth: int, heads: int, embed: Spec[Embed], pool: Spec[Pool] = FirstToken.spec()
-) -> Spec[Stack]:
-    """The note's body between an embed and a classifier that reads one vector a row."""
-    head: Spec[Head] = Classifier.spec(pool=pool)
+    *, dim: int, depth: int, heads: int, embed: Spec[Embed], pool: Spec[Pool] = FirstToken.spec(),
+    head: Spec[Head] | None = None, around: Spec[Skeleton] | None = None,
+) -> Spec[Skeleton]:  # fmt: skip
+    """The note's body between an embed and a classifier that reads one vector a row, or another head.
+
+    around: what scales inputs and answers, its ``model`` still open.
+    """
     block = Block.spec(mixer=Attention.spec(heads=heads), channels=MLP.spec())
-    return Stack.spec(dim=dim, embed=embed, blocks=[block] * depth, head=head)
+    stack = Stack.spec(dim=dim, embed=embed, blocks=[block] * depth, head=head or Classifier.spec(pool=pool))
+    return around.but(model=stack) if around is not None else stack

@@ -126,3 +126,15 @@ def points(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
 def audio(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
     """(160, 1) samples of sound."""
     return torch.randn(160, 1, generator=generator, dtype=torch.float64) / 4
+
+
+@raw("labelled series", tokens=True)
+def labelled_series(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n, channels) steps of a whole time series."""
+    return torch.randn(n, known(spec, "channels"), generator=generator, dtype=torch.float64)
+
+
+@raw("point clouds", tokens=True)
+def point_clouds(spec: Spec[Any], n: int, generator: Generator) -> Tensor:
+    """(n, 3) points in space."""
+    return torch.randn(n, 3, generator=generator, dtype=torch.float64)

@@ -30,7 +30,7 @@ class Penalised(Recipe):
         assert isinstance(task, TableTask | ImageTask), "the baseline reads tables and images"
         began = time.monotonic()
         columns = column_codes(task)
-        (rows, targets), (valid, known) = (_features(task, part, columns) for part in ("train", "valid"))
+        (rows, targets), (valid, known) = (features(task, part, columns) for part in ("train", "valid"))
         sign = 1 if task.higher_is_better else -1
         best, highest = None, -float("inf")
         for step, penalty in enumerate(self.penalties, start=1):
@@ -85,7 +85,8 @@ def column_codes(task: TableTask | ImageTask) -> tuple[int, ...]:
     return (0,) * (facts["channels"] * facts["height"] * facts["width"])
 
 
-def _features(task: TableTask | ImageTask, part: str, columns: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def features(task: TableTask | ImageTask, part: str, columns: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`linear_features` of the rows of train, valid or test, and their targets."""
     rows, targets = task.arrays(part)
     return linear_features(torch.from_numpy(rows), columns).numpy(), targets
 

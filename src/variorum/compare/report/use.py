@@ -4,8 +4,7 @@ import shlex
 
 from variorum.compare.answer import winner
 from variorum.compare.record import Record
-
-NEW = {"table": "new.csv", "images": "new_images/", "text": "prompt.txt"}
+from variorum.data.readers.reader import readers
 
 
 def uses(record: Record) -> list[dict[str, str]]:
@@ -14,7 +13,7 @@ def uses(record: Record) -> list[dict[str, str]]:
     if best is None:
         return []
     folder = str(record.out / "winner")
-    new = NEW.get(record.data["kind"], "new")
+    new = readers()[record.data["kind"]].new
     predict = shlex.join(["variorum", "predict", folder, new, "--out", "answers.csv"])
     export = shlex.join(["variorum", "export", folder, "--to", "onnx"])
     python = f"import variorum\n\nbundle = variorum.load({folder!r})\nbundle.predict({new!r})"

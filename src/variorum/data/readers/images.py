@@ -14,6 +14,7 @@ class ImageFolder(Reader):
     """A folder with a sub-folder of images for each class."""
 
     reads = "images"
+    new, tag = "new_images/", "image-classification"
     looks_like = "a folder with a sub-folder of images for each class"
 
     def sure(self, path: Path, question: Question) -> Sure:

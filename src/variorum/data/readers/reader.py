@@ -30,12 +30,15 @@ class Reader(Registered, abstract=True):
     """Knows one kind of data, and makes a task of it.
 
     reads: the kind, as tasks and systems name it.     looks_like: how such data come, in words.
+    new: what a user would give a model to answer, as an example.     tag: the task in model cards, in the field's word.
     asks: the fields of :class:`Question` that it understands, beside ``reads``.
     """
 
     kind: ClassVar[str] = "reader"
     reads: ClassVar[str]
     looks_like: ClassVar[str]
+    new: ClassVar[str]
+    tag: ClassVar[str]
     asks: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

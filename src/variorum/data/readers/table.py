@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
+from variorum.data.frames import TABLES
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
 from variorum.data.table import TableTask
 from variorum.data.task import Task
-
-TABLES = frozenset({".csv", ".tsv", ".parquet"})
 
 
 class Table(Reader):
     """A file of rows and named columns."""
 
     reads = "table"
+    new, tag = "new.csv", "tabular"
     looks_like = f"a table ({', '.join(sorted(TABLES))})"
     asks = frozenset({"target"})
 

@@ -5,20 +5,22 @@ from pathlib import Path
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
 from variorum.data.task import Task
-from variorum.data.text import TextTask
+from variorum.data.text import TEXTS, TextTask, text_files
 
-TEXTS = frozenset({".txt", ".md"})
 LOOKED_AT = 1 << 20
 """Bytes of a file of unknown suffix that are read to see whether it is text."""
 
 
 class Text(Reader):
-    """A UTF-8 text, whatever its name."""
+    """A UTF-8 text, whatever its name, or a folder of texts."""
 
     reads = "text"
-    looks_like = "a UTF-8 text"
+    new, tag = "prompt.txt", "text-generation"
+    looks_like = f"a UTF-8 text, or a folder of texts ({', '.join(sorted(TEXTS))})"
 
     def sure(self, path: Path, question: Question) -> Sure:
+        if path.is_dir():
+            return _in_folder(path)
         if not path.is_file():
             return Sure.NO
         if path.suffix.lower() in TEXTS:
@@ -27,6 +29,15 @@ class Text(Reader):
 
     def read(self, source: str, question: Question, seed: int) -> Task:
         return TextTask(source)
+
+
+def _in_folder(folder: Path) -> Sure:
+    """A folder of texts has more of them than of anything else; a note beside pictures is none."""
+    texts = len(text_files(folder))
+    if not texts:
+        return Sure.NO
+    files = sum(1 for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    return Sure.NAME if 2 * texts > files else Sure.PERHAPS
 
 
 def _is_text(path: Path) -> bool:

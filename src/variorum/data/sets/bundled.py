@@ -11,6 +11,7 @@ class Bundled(Registered, abstract=True):
     """Real data with a name. No task is made here.
 
     name: what users call it.     reads: the kind of data.     says: what it is and where it comes from.
+    synthetic: made by a generator rather than found in the world.
     asks: what is asked of it unless the user says otherwise: the target of a table, the horizon of a series.
     """
 
@@ -18,11 +19,12 @@ class Bundled(Registered, abstract=True):
     name: ClassVar[str]
     reads: ClassVar[str]
     says: ClassVar[str]
+    synthetic: ClassVar[bool] = False
     asks: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def read(self) -> Any:
-        """The rows: a DataFrame; ``(images (n, H, W) uint8, labels (n,), class names)``; or the text."""
+        """The rows: a DataFrame; ``(images (n, H, W) uint8, labels (n,), class names)``; Clips; or the text."""
 
 
 def sets() -> dict[str, Bundled]:

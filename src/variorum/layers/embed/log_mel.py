@@ -14,8 +14,9 @@ class LogMel(Embed, StreamingEmbed):
     """x = inner(log mel of the sound): samples in -1 ... 1, (*samples, 1), -> (*tokens, dim).
 
     Frames are made of ``window`` seconds, one every ``hop`` seconds, in ``bins`` bands (see
-    :func:`variorum.layers.embed.spectrogram.log_mel`); ``frames`` makes tokens of them. It streams if ``frames`` does,
-    in pieces of as many hops, keeping the samples of the window before. A row shorter than a hop raises VariorumError.
+    :func:`variorum.layers.embed.spectrogram.log_mel`), ``rate`` samples a second; ``frames`` makes tokens of them. It
+    streams if ``frames`` does, in pieces of as many hops, keeping the samples of the window before. A row shorter than
+    a hop raises VariorumError.
     """
 
     reads = "audio"
@@ -24,10 +25,10 @@ class LogMel(Embed, StreamingEmbed):
     def __init__(
         self,
         dim: int,
+        rate: int,
         *,
         frames: Spec[Embed],
         bins: int = 80,
-        rate: int = 16000,
         window: float = 0.025,
         hop: float = 0.01,
         centre: float = 0.0,
@@ -44,7 +45,7 @@ class LogMel(Embed, StreamingEmbed):
     def traits(self) -> Traits:
         """Those of ``frames``, of pieces that are counted in samples."""
         inner = self.frames.traits
-        return inner.but(piece=inner.piece * self.shape.stride, exports=False)
+        return inner.but(piece=inner.piece * self.shape.stride)
 
     def forward(
         self, inputs: Float[Tensor, "*samples 1"], layout: Layout | None = None

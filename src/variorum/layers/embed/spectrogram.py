@@ -68,7 +68,8 @@ def log_mel_windows(samples: Float[Tensor, "*rows samples"], frames: Frames) -> 
     wide = samples.to(torch.promote_types(samples.dtype, torch.float32))
     windows = wide.unfold(-1, frames.width, frames.stride)
     shape = torch.hann_window(frames.width, periodic=False, dtype=wide.dtype, device=wide.device)
-    power = torch.fft.rfft(windows * shape, n=frames.points).abs().square()
+    spectrum = torch.view_as_real(torch.fft.rfft(windows * shape, n=frames.points))
+    power = spectrum[..., 0].square() + spectrum[..., 1].square()  # no root is taken only to be squared again
     mel = power @ mel_filters(frames).to(power.device, power.dtype)
     return (((mel + 2.0**-24).log() - frames.centre) / frames.spread).to(samples.dtype)
 

@@ -1,0 +1,13 @@
+"""Sounds by class, before they are decoded."""
+
+from typing import NamedTuple
+
+from variorum.data.sounds import Sound
+
+
+class Clips(NamedTuple):
+    """Sounds, the class of each by its number, and the names of the classes."""
+
+    sounds: list[Sound]
+    classes: list[int]
+    names: list[str]

@@ -1,0 +1,198 @@
+"""Texts with a class each: token ids in, the class out."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variorum.core import Layout, Objective, Spec, VariorumError
+from variorum.data.alike import draw_alike, in_turn
+from variorum.data.draw import Parts, stratified
+from variorum.data.frames import read_table
+from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
+from variorum.data.given_texts import open_texts
+from variorum.data.kinds import choose
+from variorum.data.preprocess import Preprocess
+from variorum.data.sets.bundled import find_set
+from variorum.data.target_column import choose_target, find_target, known_targets
+from variorum.data.targets import ClassTarget
+from variorum.data.task import Batch, Split, Task
+from variorum.data.token_rows import LONGEST, TokenRows, fit_tokenizer
+from variorum.data.tokenizer import Tokenizer
+from variorum.objectives.cross_entropy import CrossEntropy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND = "labelled texts"
+
+
+class TextTokens(Preprocess):
+    """Texts -> packed rows of ids: a start token, whose id is the tokenizer's vocabulary, and at most ``longest`` more.
+
+    column: where the texts stand in a table.    target: says the answers in the user's own terms.
+    """
+
+    reads = KIND
+    examples = (
+        {
+            "column": "text",
+            "tokenizer": Tokenizer.spec(**Tokenizer.examples[0]),
+            "longest": 4,
+            "target": ClassTarget.spec(name="y", labels=("n", "p")),
+        },
+    )
+
+    def __init__(self, *, column: str, tokenizer: Spec[Tokenizer], longest: int, target: Spec[ClassTarget]) -> None:
+        if longest < 1:
+            raise VariorumError("TextTokens longest", expected="1 or more", found=str(longest), do="Use 256.")
+        self.column, self.longest = column, longest
+        self.tokenizer, self.target = tokenizer.build(), target.build()
+
+    @property
+    def vocab(self) -> int:
+        """The number of ids, with the start token."""
+        return self.tokenizer.vocab + 1
+
+    def encode(self, texts: Any) -> TokenRows:
+        """The ids of texts, row by row."""
+        return TokenRows.of(texts, self.tokenizer, first=[self.vocab - 1], longest=self.longest)
+
+    def open(self, rows: Any) -> "pd.DataFrame":
+        return open_texts(rows, self.column)
+
+    def batches(self, rows: "pd.DataFrame", size: int) -> Iterator[dict[str, Any]]:
+        encoded = self.encode(texts_of(rows[self.column]))
+        for first in range(0, len(encoded), size):
+            ids, layout = encoded.packed(np.arange(first, min(first + size, len(encoded))))
+            yield {"inputs": ids, "layout": layout}
+
+    @property
+    def axes(self) -> dict[str, dict[int, str]]:
+        return {"inputs": {0: "batch", 1: "length"}}
+
+    def sample(self, rows: int, length: int) -> dict[str, Tensor]:
+        made = np.random.default_rng(0).integers(self.vocab, size=(rows, min(length, self.longest + 1)))
+        return {"inputs": torch.from_numpy(made)}
+
+    def answers(self, rows: "pd.DataFrame", outputs: list[Any]) -> "pd.DataFrame":
+        import pandas as pd
+
+        told = self.target.decode(torch.cat(outputs).double().numpy()) if outputs else {"prediction": []}
+        return pd.DataFrame(told, index=rows.index)
+
+
+class LabelledTextTask(Task):
+    """Say which class a text is of; the metric is accuracy.
+
+    source: a .csv, .tsv or .parquet file with a column of texts and one of classes, or a bundled name.    target: the
+    column of classes, as for a table.    longest: tokens of a text that are read, its first ones.    frame: the rows,
+    when they have been read already; ``source`` then only names them.
+
+    Rows without a text or a class are left out, and so are texts that stood in a row before, so that no held-out text
+    is one of training. The split (60/20/20, stratified) depends on ``seed`` alone; the tokenizer is fitted to the
+    training rows. ``notes`` say what was detected, repaired and left out.
+    """
+
+    reads = KIND
+    metric = "accuracy"
+    writes = "class"
+    examples = ({"source": "shakespeare_plays"},)
+
+    def __init__(
+        self, source: str, *, target: str | None = None, longest: int = LONGEST, seed: int = 0, frame: Any = None
+    ) -> None:
+        self.source, self.seed = source, seed
+        bundled = find_set(source, KIND)
+        notes: tuple[str, ...] = ()
+        if bundled is not None:
+            frame, notes, target = bundled.read(), (bundled.says,), target or bundled.asks["target"]
+        elif frame is None:
+            frame, notes = read_table(source)
+        name = find_target(frame, target, source)
+        column, ignored = find_text(frame, name, source)
+        frame, unknown = known_targets(frame, name)
+        frame, texts, repeated = _different(frame, column)
+        kind, said = choose_target(frame[name])
+        if kind is not ClassTarget:
+            raise VariorumError(f"{source} target {name!r}", expected="classes: words, or a few whole numbers",
+                                found="numbers to estimate",
+                                do="Give --reads table, or a column of classes.")  # fmt: skip
+        goal = ClassTarget.fit(frame[name])
+        codes = goal.build().encode(frame[name])
+        self.parts: Parts = stratified(codes, seed)
+        tokenizer = fit_tokenizer([*texts[self.parts.train]])
+        self.preprocess: Spec[TextTokens] = TextTokens.spec(
+            column=column, tokenizer=Tokenizer.spec(json=tokenizer.json), longest=longest, target=goal
+        )
+        reader = self.preprocess.build()
+        self.labels: tuple[Any, ...] = reader.target.labels
+        self.rows, self._targets = reader.encode(texts), torch.from_numpy(codes)
+        self._facts = {"vocab": reader.vocab, "classes": len(self.labels), "length": longest + 1}
+        told = (f"Column {column!r} holds texts, read as {tokenizer.vocab} kinds of byte pairs.",)
+        cut = (f"{self.rows.cut} texts are longer than {longest} tokens: the rest of them is not read.",)
+        self.notes = (*notes, *unknown, said, *told, *ignored, *repeated, *(cut if self.rows.cut else ()))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dict(self._facts)
+
+    @property
+    def objective(self) -> Spec[Objective]:
+        return CrossEntropy.spec()
+
+    def batch(self, step: int, size: int, seed: int) -> Batch:
+        train = self.parts.train
+        return self._batch(train[draw_alike(self.rows.lengths[train], step, size, seed)])
+
+    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
+        rows = self.parts.rows(split)
+        rows = rows[in_turn(self.rows.lengths[rows])]
+        return (self._batch(rows[i : i + size]) for i in range(0, len(rows), size))
+
+    def scores(self, outputs: Any, targets: Any) -> Tensor:
+        return (outputs.argmax(dim=-1) == targets).float()
+
+    def packed(self, split: str) -> tuple[Tensor, Layout, np.ndarray]:
+        """All rows of train, valid or test: packed ids, how they lie, and their classes (rows,)."""
+        rows = self.parts.rows(split)
+        return *self.rows.packed(rows), self._targets.numpy()[rows]
+
+    def _batch(self, rows: np.ndarray) -> Batch:
+        ids, layout = self.rows.packed(rows)
+        return Batch({"inputs": ids, "layout": layout}, self._targets[torch.from_numpy(rows)])
+
+
+def find_text(frame: "pd.DataFrame", target: str, source: str) -> tuple[str, tuple[str, ...]]:
+    """The column of texts, the one with the longest if there are several, and a note on columns that are not read."""
+    texts = [name for name in frame.columns if name != target and is_free_text(frame[name], different=SOME_DIFFERENT)]
+    if not texts:
+        raise VariorumError(source, expected="a column of texts beside the target", found="none",
+                            do="Give --reads table, or a column whose values are sentences.")  # fmt: skip
+    column = max(texts, key=lambda name: float(frame[name].dropna().str.len().mean()))
+    others = [name for name in frame.columns if name not in (column, target) and says_something(frame[name])]
+    shown = ", ".join(map(repr, others[:6])) + (", ..." if len(others) > 6 else "")
+    return column, (f"Only the texts are read, not: {shown}.",) if others else ()
+
+
+def says_something(values: "pd.Series") -> bool:
+    """Could a column be learned from, by a table's model or as a text?"""
+    return choose(values)[0] is not None or is_free_text(values)
+
+
+def _different(frame: "pd.DataFrame", column: str) -> "tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]":
+    """The rows with a text that is not that of a row before, their texts, and what was left out."""
+    texts = texts_of(frame[column])
+    full = np.array([bool(text) for text in texts], dtype=bool)
+    first = np.zeros(len(texts), dtype=bool)
+    first[np.unique(texts.astype(str), return_index=True)[1]] = True
+    kept, notes = full & first, []
+    if gone := int((~full).sum()):
+        notes.append(f"{gone} rows have no text and are left out.")
+    if gone := int((full & ~first).sum()):
+        notes.append(f"{gone} rows repeat the text of a row before them and are left out.")
+    if not kept.any():
+        raise VariorumError(f"column {column!r}", expected="texts", found="none", do="Choose another column.")
+    return frame[kept], texts[kept], tuple(notes)

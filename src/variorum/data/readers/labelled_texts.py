@@ -1,0 +1,50 @@
+"""Tables of texts, each with a class."""
+
+from pathlib import Path
+
+from variorum.core import VariorumError
+from variorum.data.frames import TABLES, first_rows
+from variorum.data.free_text import is_free_text
+from variorum.data.labelled_texts import KIND, LabelledTextTask, find_text
+from variorum.data.question import Question
+from variorum.data.readers.reader import Reader, Sure
+from variorum.data.target_column import find_target
+from variorum.data.targets import is_value
+from variorum.data.task import Task
+
+LOOKED_AT = 400
+"""Rows of a table that tell whether it is one of texts."""
+
+
+class LabelledTexts(Reader):
+    """A table of a column of classes, one of free text, and nothing else to learn from."""
+
+    reads = KIND
+    new, tag = "new.csv", "text-classification"
+    looks_like = "a table with a column of texts and one of classes"
+    asks = frozenset({"target"})
+
+    def sure(self, path: Path, question: Question) -> Sure:
+        if not path.is_file() or path.suffix.lower() not in TABLES or question.asked.keys() - {"target", "reads"}:
+            return Sure.NO
+        frame = first_rows(path, LOOKED_AT)
+        if frame is None or not len(frame):
+            return Sure.NO
+        try:
+            target = find_target(frame, question.target, str(path))
+            column, ignored = find_text(frame, target, str(path))
+        except VariorumError:  # whoever else reads tables will say what is amiss
+            return Sure.NO
+        known = frame[target].dropna()
+        # The first rows may all be of one class; what they are not is texts, or numbers to estimate.
+        if (
+            ignored
+            or not is_free_text(frame[column])
+            or is_value(known)
+            or known.astype(str).nunique() > max(2, len(known) // 4)
+        ):
+            return Sure.NO
+        return Sure.CONTENT
+
+    def read(self, source: str, question: Question, seed: int) -> Task:
+        return LabelledTextTask(source, target=question.target, seed=seed)
