@@ -43,7 +43,8 @@ class EveryLayerCounts(Claim):
 
     Six layers of width 64, characters of Shakespeare with 15% hidden in spans, equal steps, batches and rates. The loss
     is that of held-out text. A layer chooses if its largest share is more than 0.1 above equal shares; as that holds
-    from the start for the released initial values, how far the shares move in training is told beside.
+    from the start for the released initial values, how far the shares move in training is told beside. The gap closes
+    as training goes on (a ratio of 1.20 after 220 steps), but not within the 1,000 steps that are run here.
     """
 
     system, check = "elc-bert", 3
