@@ -27,7 +27,7 @@ def test_compare_then_predict_and_export_the_winner(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "Use " in done.stdout and str(out / "report.html") in done.stdout
     frame = pd.read_csv(out / "results.csv", index_col="name")
-    assert set(frame.index) == {"linear", "small-cnn", "cct"}
+    assert set(frame.index) == {"linear", "nearest-neighbours", "small-cnn", "cct"}
     assert (frame["state"] == "finished").all(), frame["error"].to_list()
     assert frame["quality"].max() > 0.9
     exported = run("export", out / "winner", "--to", "onnx")
@@ -50,7 +50,8 @@ def test_ctrl_c_keeps_what_is_finished_ends_with_130_and_can_be_gone_on_with(tmp
     assert child.returncode == 130
     assert "Traceback" not in err
     frame = pd.read_csv(out / "results.csv", index_col="name")
-    assert frame["state"].to_dict() == {"linear": "finished", "small-cnn": "waiting", "cct": "waiting"}
+    brief = {"linear": "finished", "nearest-neighbours": "finished"}
+    assert frame["state"].to_dict() == {**brief, "small-cnn": "waiting", "cct": "waiting"}
     assert (out / "report.html").exists() and (out / "winner" / "bundle.json").exists()
     before = frame.loc["linear", "quality"]
     resumed = run(
