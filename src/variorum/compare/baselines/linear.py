@@ -1,12 +1,14 @@
 """A linear model: logistic regression for classes (Cox 1958), ridge for values (Hoerl and Kennard 1970)."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from variorum.compare.baselines.baseline import Baseline
+from variorum.compare.baselines.penalised import Attempt, best_of, fit_quietly, solver
 from variorum.core import Spec
 from variorum.data.images import ImageTask
 from variorum.data.table import TableTask
@@ -31,50 +33,18 @@ class Penalised(Recipe):
         began = time.monotonic()
         columns = column_codes(task)
         (rows, targets), (valid, known) = (features(task, part, columns) for part in ("train", "valid"))
-        sign = 1 if task.higher_is_better else -1
-        best, highest = None, -float("inf")
-        for step, penalty in enumerate(self.penalties, start=1):
-            began_fit = time.monotonic()
-            fitted = self._solver(task.writes, penalty, run.seed).fit(rows, targets)
-            model = LinearModel.from_sklearn(fitted, columns=columns)
+
+        def fit(penalty: float) -> tuple[LinearModel, float]:
+            unfitted = solver(task.writes, penalty, iterations=self.iterations, seed=run.seed)
+            model = LinearModel.from_sklearn(fit_quietly(unfitted, rows, targets), columns=columns)
             with torch.inference_mode():
                 outputs = model.linear(torch.from_numpy(valid))
-                score = float(
-                    task.scores(outputs if model.outputs > 1 else outputs[:, 0], torch.from_numpy(known)).mean()
-                )
-            if best is None or sign * score > highest:
-                best, highest = model, sign * score
-            spent = time.monotonic() - began
-            run.report({"step": step, "valid": score, "penalty": penalty, "seconds": spent})
-            # A weaker penalty takes the solver longer.
-            another = 2 * (time.monotonic() - began_fit)
-            if run.budget.seconds is not None and spent + another > run.budget.seconds:
-                break
-        assert best is not None, "there is at least one penalty"
-        return best
+                told = outputs if model.outputs > 1 else outputs[:, 0]
+                return model, float(task.scores(told, torch.from_numpy(known)).mean())
 
-    def _solver(self, writes: str, penalty: float, seed: int) -> Any:
-        from sklearn.linear_model import LogisticRegression, Ridge
-
-        if writes == "class":
-            return _Quiet(LogisticRegression(C=1 / penalty, max_iter=self.iterations, random_state=seed))
-        return _Quiet(Ridge(alpha=penalty, random_state=seed))
-
-
-class _Quiet:
-    """A solver that may stop at its most iterations: what it has then is judged like the rest."""
-
-    def __init__(self, solver: Any) -> None:
-        self.solver = solver
-
-    def fit(self, rows: np.ndarray, targets: np.ndarray) -> Any:
-        import warnings
-
-        from sklearn.exceptions import ConvergenceWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return self.solver.fit(rows, targets)
+        attempts = (Attempt({"penalty": penalty}, partial(fit, penalty)) for penalty in self.penalties)
+        # A weaker penalty takes the solver longer.
+        return best_of(attempts, task, run, began=began, dearer=2.0)
 
 
 def column_codes(task: TableTask | ImageTask) -> tuple[int, ...]:

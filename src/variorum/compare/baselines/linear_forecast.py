@@ -1,11 +1,13 @@
 """Direct linear forecasts: ridge regression (Hoerl & Kennard 1970) from the past to the horizon, as NLinear."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from variorum.compare.baselines.baseline import Baseline
+from variorum.compare.baselines.penalised import Attempt, best_of
 from variorum.compare.measure import score
 from variorum.core import Spec
 from variorum.data.forecast import ForecastTask
@@ -34,20 +36,14 @@ class DirectRidge(Recipe):
         rows, targets = (np.swapaxes(part, 1, 2).reshape(-1, part.shape[1]) for part in (past, ahead))
         last = rows[:, -1:]
         rows, targets = (rows - last).astype(np.float64), (targets - last).astype(np.float64)
-        best, least = None, float("inf")
-        for step, penalty in enumerate(self.penalties, start=1):
-            began_fit = time.monotonic()
+
+        def fit(penalty: float) -> tuple[LinearForecaster, float]:
             fitted = Ridge(alpha=penalty * len(rows)).fit(rows, targets)
             model = LinearForecaster.from_sklearn(fitted, variables=task.facts["variables"])
-            valid = score(model, task, split="valid").mean
-            if best is None or valid < least:
-                best, least = model, valid
-            spent = time.monotonic() - began
-            run.report({"step": step, "valid": valid, "penalty": penalty, "seconds": spent})
-            if run.budget.seconds is not None and spent + time.monotonic() - began_fit > run.budget.seconds:
-                break
-        assert best is not None, "there is at least one penalty"
-        return best
+            return model, score(model, task, split="valid").mean
+
+        attempts = (Attempt({"penalty": penalty}, partial(fit, penalty)) for penalty in self.penalties)
+        return best_of(attempts, task, run, began=began, dearer=1.0)
 
 
 class LinearForecasts(Baseline):

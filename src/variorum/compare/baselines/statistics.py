@@ -1,10 +1,11 @@
 """A linear model on simple statistics of a whole series, or of a shape."""
 
 import time
-import warnings
+from functools import partial
 from typing import Any
 
 from variorum.compare.baselines.baseline import Baseline
+from variorum.compare.baselines.penalised import Attempt, best_of, fit_quietly, solver
 from variorum.compare.baselines.summarised import answered, judged, outputs, summed_up, whole_rows
 from variorum.core import Spec
 from variorum.data.task import Task
@@ -31,8 +32,6 @@ class StatisticsFit(Recipe):
         self.summary, self.penalties, self.iterations = summary, penalties, iterations
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> OnSummary:
-        from sklearn.exceptions import ConvergenceWarning
-
         rows, began = whole_rows(task), time.monotonic()
         summary = self.summary.fill(**task.facts)
         source = OnSummary.spec(summary=summary, outputs=outputs(rows)).build()
@@ -40,31 +39,16 @@ class StatisticsFit(Recipe):
         source.know(found)
         valid, wanted = summed_up(source, rows, rows.parts.valid)
         standard, held = source.standardise(found), source.standardise(valid)
-        sign = 1 if task.higher_is_better else -1
-        best, highest = source, -float("inf")
-        for step, penalty in enumerate(self.penalties, start=1):
-            began_fit = time.monotonic()
-            with warnings.catch_warnings():
-                # A solver that stops at its most iterations is judged like the rest.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fitted = self._solver(rows.writes, penalty, run.seed).fit(standard.numpy(), targets.numpy())
+
+        def fit(penalty: float) -> tuple[OnSummary, float]:
+            unfitted = solver(rows.writes, penalty, iterations=self.iterations, seed=run.seed)
+            fitted = fit_quietly(unfitted, standard.numpy(), targets.numpy())
             model = answered(fitted, summary, source, rows)
-            score = judged(model, rows, held, wanted)
-            if sign * score > highest:
-                best, highest = model, sign * score
-            now = time.monotonic()
-            run.report({"step": step, "valid": score, "penalty": penalty, "seconds": now - began})
-            # A weaker penalty takes the solver longer.
-            if run.budget.seconds is not None and now - began + 2 * (now - began_fit) > run.budget.seconds:
-                break
-        return best
+            return model, judged(model, rows, held, wanted)
 
-    def _solver(self, writes: str, penalty: float, seed: int) -> Any:
-        from sklearn.linear_model import LogisticRegression, Ridge
-
-        if writes == "class":
-            return LogisticRegression(C=1 / penalty, max_iter=self.iterations, random_state=seed)
-        return Ridge(alpha=penalty, random_state=seed)
+        attempts = (Attempt({"penalty": penalty}, partial(fit, penalty)) for penalty in self.penalties)
+        # A weaker penalty takes the solver longer.
+        return best_of(attempts, task, run, began=began, dearer=2.0)
 
 
 class LinearOnStatistics(Baseline):

@@ -1,13 +1,14 @@
-"""TF-IDF and logistic regression: what a good practitioner tries first on texts."""
+"""TF-IDF and logistic regression: what a good practitioner attempts first on texts."""
 
 import time
-import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from variorum.compare.baselines.baseline import Baseline
+from variorum.compare.baselines.penalised import Attempt, best_of, fit_quietly, solver
 from variorum.compare.measure import score
 from variorum.core import Spec
 from variorum.data.labelled_texts import KIND, LabelledTextTask
@@ -36,42 +37,30 @@ class TermWeights(Recipe):
         self.fewest, self.most, self.iterations = fewest, most, iterations
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> BagOfTokens:
-        from sklearn.linear_model import LogisticRegression
-
         assert isinstance(task, LabelledTextTask), "the baseline reads labelled texts"
         began = time.monotonic()
-        best, highest = None, -1.0
-        for step, (order, keys, scale, rows, targets, penalty) in enumerate(self._tried(task), start=1):
-            began_fit = time.monotonic()
-            solver = LogisticRegression(C=1 / penalty, max_iter=self.iterations, random_state=run.seed)
-            with warnings.catch_warnings():
-                # Stopped at its most iterations, what it has is judged like the rest.
-                warnings.simplefilter("ignore", _unfinished())
-                fitted = solver.fit(rows, targets)
-            model = BagOfTokens.from_sklearn(keys, scale, fitted, vocab=task.facts["vocab"], order=order)
-            accuracy = score(model, task, split="valid").mean
-            if accuracy > highest:
-                best, highest = model, accuracy
-            spent, took = time.monotonic() - began, time.monotonic() - began_fit
-            run.report({"step": step, "valid": accuracy, "order": order, "penalty": penalty, "seconds": spent})
-            # A weaker penalty, or more n-grams, take the solver longer.
-            if run.budget.seconds is not None and spent + 3 * took > run.budget.seconds:
-                break
-        assert best is not None, "there is at least one penalty and one order"
-        return best
+        # A weaker penalty, or more n-grams, take the solver longer.
+        return best_of(self._attempts(task, run.seed), task, run, began=began, dearer=3.0)
 
-    def _tried(self, task: LabelledTextTask) -> Iterator[tuple[int, np.ndarray, Any, Any, np.ndarray, float]]:
-        """Order, n-grams, weights, weighted training rows, targets and penalty of each fit."""
+    def _attempts(self, task: LabelledTextTask, seed: int) -> Iterator[Attempt[BagOfTokens]]:
+        """A fit for each order and penalty; n-grams are counted once for each order."""
         from sklearn.feature_extraction.text import TfidfTransformer
 
         ids, layout, targets = task.packed("train")
+        vocab = task.facts["vocab"]
+
+        def fit(order: int, keys: np.ndarray, scale: Any, rows: Any, penalty: float) -> tuple[BagOfTokens, float]:
+            fitted = fit_quietly(solver("class", penalty, iterations=self.iterations, seed=seed), rows, targets)
+            model = BagOfTokens.from_sklearn(keys, scale, fitted, vocab=vocab, order=order)
+            return model, score(model, task, split="valid").mean
+
         for order in self.orders:
-            of, key = ngrams(ids, layout.row_of, vocab=task.facts["vocab"], order=order)
+            of, key = ngrams(ids, layout.row_of, vocab=vocab, order=order)
             keys, counts = self._counted(of.numpy(), key.numpy(), len(targets))
             scale = TfidfTransformer(sublinear_tf=True).fit(counts)
             rows = scale.transform(counts)
             for penalty in self.penalties:
-                yield order, keys, scale, rows, targets, penalty
+                yield Attempt({"order": order, "penalty": penalty}, partial(fit, order, keys, scale, rows, penalty))
 
     def _counted(self, of: np.ndarray, key: np.ndarray, rows: int) -> tuple[np.ndarray, Any]:
         """The n-grams to keep, ascending, and how often each occurs in each row: sparse (rows, n-grams)."""
@@ -85,12 +74,6 @@ class TermWeights(Recipe):
         if len(kept) > self.most:
             kept = np.sort(kept[np.argsort(-texts[kept], kind="stable")[: self.most]])
         return keys[kept], counts[:, kept]
-
-
-def _unfinished() -> type[Warning]:
-    from sklearn.exceptions import ConvergenceWarning
-
-    return ConvergenceWarning
 
 
 class TermFrequencies(Baseline):
