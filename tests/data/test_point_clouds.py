@@ -101,7 +101,7 @@ def test_clouds_of_any_size_are_packed(tmp_path):
     np.savez(tmp_path / "a.npz", points=rng.normal(size=(lengths.sum(), 4)), lengths=lengths, y=np.arange(30) % 3)
     task = load_task(tmp_path / "a.npz")
     assert "layout" in task.batch(0, 8, 0).inputs
-    layout = next(task.part("train", 30)).inputs["layout"]
+    layout = next(task.given(task.parts.rows("train"), 30)).inputs["layout"]
     assert sorted(layout.lengths) == sorted(np.minimum(lengths, 128)[task.parts.train]) and min(layout.lengths) < 128
     assert any("first three are read" in note for note in task.notes)
     np.savez(tmp_path / "b.npz", points=rng.normal(size=(30, 20, 3)), y=np.arange(30) % 3)

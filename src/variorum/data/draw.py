@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from variorum.core import VariorumError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARES = (0.6, 0.2, 0.2)
 """Parts of the rows that train, valid and test get."""
@@ -42,6 +46,12 @@ def stratified(strata: np.ndarray, seed: int) -> Parts:
         for part, cut in zip(parts, cuts, strict=True):
             part.append(cut)
     return Parts(*(np.sort(np.concatenate(part)) for part in parts))
+
+
+def strata_of(values: "pd.Series") -> np.ndarray:
+    """Strata of 20 rows of like value; the last takes the rest."""
+    strata = max(1, len(values) // 20)
+    return np.minimum(values.rank(method="first").to_numpy(np.int64) // 20, strata - 1)
 
 
 def draw(rows: int, step: int, size: int, seed: int) -> np.ndarray:

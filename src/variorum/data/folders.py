@@ -34,7 +34,25 @@ def check_classes(folder: Path, suffixes: Collection[str], what: str) -> list[Pa
         else "none"
     )
     raise VariorumError(str(folder), expected=f"at least two sub-folders of {what}, one for each class", found=found,
-                        do=f"Sort the {what} into one folder a class: cats/1.xyz, dogs/1.xyz, ...")  # fmt: skip
+                        do=f"Sort the {what} into one folder a class: cats/, dogs/, ...")  # fmt: skip
+
+
+def given_files(path: Path, suffixes: Collection[str], *, one: str, what: str) -> list[Path]:
+    """The file itself, or those in a folder, by class or not; :class:`VariorumError` if there is none.
+
+    one, what: what is asked for, such as ``an image``, and many of them, ``images``.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise VariorumError(str(path), expected=f"{one} or a folder of {what}", found="nothing of this name",
+                            do="Check the path.")  # fmt: skip
+    by_class = class_folders(path, suffixes)
+    found = [*files_in(path, suffixes), *(file for sub in by_class for file in files_in(sub, suffixes))]
+    if not found:
+        raise VariorumError(str(path), expected=f"{what} in the folder", found="none",
+                            do=f"Give a folder that holds {what} ({', '.join(sorted(suffixes))}).")  # fmt: skip
+    return found
 
 
 def holds(folder: Path, suffixes: Collection[str]) -> bool:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.draw import draw
-from variorum.data.forecast_rows import ForecastRows, read_series
+from variorum.data.forecast_rows import ForecastRows
+from variorum.data.opened import opened
 from variorum.data.preprocess import Preprocess
 from variorum.data.scaled_series import ScaledSeries, scaled
 from variorum.data.series_table import SeriesTable, read_columns
@@ -52,7 +53,7 @@ class ForecastTask(Task):
     ) -> None:  # fmt: skip
         bundled = find_set(source, "series") if frame is None else None
         usual = bundled.asks if bundled else {}
-        frame, notes = (frame, ()) if frame is not None else read_series(source)
+        frame, notes = (frame, ()) if frame is not None else opened(source, "series")
         horizon = horizon if horizon is not None else usual.get("horizon")
         if horizon is None or horizon < 1:
             raise VariorumError(f"{source} horizon", expected="how many steps to forecast, at least 1",

@@ -12,11 +12,10 @@ from torch import Tensor
 from variorum.core import Spec, VariorumError
 from variorum.core.errors import nearest
 from variorum.data.columns import numbers, words
-from variorum.data.frames import read_table
+from variorum.data.opened import opened
 from variorum.data.preprocess import Preprocess
 from variorum.data.regular import Regular, regular
 from variorum.data.series_columns import known_column
-from variorum.data.sets.bundled import find_set
 from variorum.data.time_grid import EvenGrid, NumberGrid, TimeGrid
 from variorum.data.times import MOST_UNREADABLE, NUMBERS, read_times
 from variorum.layers.series_code import bits, code
@@ -215,17 +214,11 @@ def series_name(name: str) -> str:
     return f"series {name!r}" if name else "series"
 
 
-def read_series(source: str | Path) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows of a file or of a bundled set of series, and notes on them."""
-    bundled = find_set(source, "series")
-    return (bundled.read(), (bundled.says,)) if bundled else read_table(source)
-
-
 def _frame(rows: Any) -> "pd.DataFrame":
     import pandas as pd
 
     if isinstance(rows, str | Path):
-        return read_series(rows)[0]
+        return opened(rows, "series")[0]
     if isinstance(rows, pd.DataFrame):
         return rows
     try:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from variorum.core import VariorumError
+from variorum.core.errors import nearest
 from variorum.data.decode import Repairs, decode, decoded
 from variorum.data.delimited import SEPARATORS, Delimited, check_names, text_of, with_points
 from variorum.data.rows import PIECE, InMemory, OnDisk, Rows, as_frame, spilled
@@ -81,6 +82,13 @@ def open_rows(path: str | Path, *, memory: int = MEMORY) -> tuple[Rows, tuple[st
     if not len(rows):
         raise VariorumError(path.name, expected="rows under the header", found="none", do="Give a file that has rows.")
     return rows, tuple(said)
+
+
+def check_trained_on(frame: "pd.DataFrame", name: str) -> None:
+    """Raise :class:`VariorumError` if a user's rows lack a column that the model was trained on."""
+    if name not in frame.columns:
+        raise VariorumError("table", expected=f"the column {name!r}, which the model was trained on",
+                            found="none of this name", do=nearest(name, map(str, frame.columns)))  # fmt: skip
 
 
 def separator_of(header: str, path: Path) -> tuple[str, str]:

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from variorum.core import VariorumError
-from variorum.core.errors import nearest
-from variorum.data.frames import TABLES, read_table
+from variorum.data.frames import TABLES, check_trained_on, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +34,7 @@ def open_texts(rows: Any, column: str) -> "pd.DataFrame":
 
 
 def _with(frame: "pd.DataFrame", column: str) -> "pd.DataFrame":
-    if column not in frame.columns:
-        raise VariorumError("table", expected=f"the column {column!r}, which the model was trained on",
-                            found="none of this name", do=nearest(column, map(str, frame.columns)))  # fmt: skip
+    check_trained_on(frame, column)
     return frame
 
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.answering import objective_of, scored
 from variorum.data.draw import Parts, draw, stratified
-from variorum.data.folders import check_classes, class_folders, files_in
+from variorum.data.folders import check_classes, files_in, given_files
 from variorum.data.pictures import Pictures
 from variorum.data.pixels import decoding_errors, fitted, from_array, open_image
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.targets import ClassTarget
 from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +80,7 @@ class ImagePixels(Preprocess):
         import pandas as pd
 
         names = [str(row) for row in rows] if len(rows) and isinstance(rows[0], str | Path) else None
-        if not outputs:
-            return pd.DataFrame({"prediction": []})
-        target = ClassTarget("class", labels=self.labels)
-        return pd.DataFrame(target.decode(torch.cat(outputs).double().numpy()), index=names)
+        return pd.DataFrame(ClassTarget("class", labels=self.labels).said(outputs), index=names)
 
     def _pixels(self, image: Any) -> np.ndarray:
         """One image as bytes (channels, height, width)."""
@@ -144,7 +141,7 @@ class ImageTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         rows = self.parts.train[draw(len(self.parts.train), step, size, seed)]
@@ -162,7 +159,7 @@ class ImageTask(Task):
             yield Batch({"inputs": images}, self._targets[torch.from_numpy(some)])
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(dim=-1) == targets).float()
+        return scored(self.writes, outputs, targets)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Normalised images (rows, channels, height, width) float32 and classes (rows,) of train, valid or test."""
@@ -186,21 +183,7 @@ def _overlap(size: int, move: int) -> slice:
 
 def _images(rows: Any) -> Any:
     """Rows that a user gives: a file, a folder of images (with or without class folders), a list, or an array."""
-    if not isinstance(rows, str | Path):
-        return rows
-    path = Path(rows)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise VariorumError(
-            str(rows), expected="an image or a folder of images", found="nothing of this name", do="Check the path."
-        )
-    found = [*files_in(path, IMAGES), *(f for sub in class_folders(path, IMAGES) for f in files_in(sub, IMAGES))]
-    if not found:
-        raise VariorumError(
-            str(rows), expected="images in the folder", found="none", do="Give a folder that holds images."
-        )
-    return found
+    return given_files(Path(rows), IMAGES, one="an image", what="images") if isinstance(rows, str | Path) else rows
 
 
 def _read_folder(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
+from variorum.data.answering import METRICS, objective_of, scored
 from variorum.data.columns import moments, standardise
 from variorum.data.draw import Parts
 from variorum.data.preprocess import Preprocess
@@ -18,15 +19,12 @@ from variorum.data.row_answers import answers
 from variorum.data.series_files import SeriesFile, read_series
 from variorum.data.sets.bundled import find_set
 from variorum.data.targets import ClassTarget, Target
-from variorum.data.task import Batch, Split, Task
+from variorum.data.task import Batch, Split
 from variorum.data.uneven import Uneven, arguments
-from variorum.objectives.cross_entropy import CrossEntropy
-from variorum.objectives.squared_error import SquaredError
+from variorum.data.whole_rows import WholeRowTask
 
 if TYPE_CHECKING:
     import pandas as pd
-
-METRICS = {"class": ("accuracy", True), "value": ("squared error", False)}
 
 
 class SeriesRows(Preprocess):
@@ -86,10 +84,10 @@ class SeriesRows(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        return pd.DataFrame(self.target.decode(torch.cat(outputs).double().numpy()) if outputs else {"prediction": []})
+        return pd.DataFrame(self.target.said(outputs))
 
 
-class LabelledSeriesTask(Task):
+class LabelledSeriesTask(WholeRowTask):
     """Say of a whole series which class it is of (accuracy), or how large a value (squared error, standardised).
 
     source: a .ts or .npz file, a folder with NAME_TRAIN.ts and NAME_TEST.ts, or a bundled name. A published split is
@@ -133,7 +131,7 @@ class LabelledSeriesTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec() if self.writes == "class" else SquaredError.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         drawn = draw_alike(self.rows.lengths[self.parts.train], step, size, seed)
@@ -152,14 +150,8 @@ class LabelledSeriesTask(Task):
         pieces = (rows[i : i + size] for i in range(0, len(rows), size))
         return (Batch(self.rows.given(piece), self.targets(piece)) for piece in pieces)
 
-    def targets(self, rows: np.ndarray) -> Tensor:
-        """The targets of the rows of these numbers."""
-        return self._targets[torch.from_numpy(rows)]
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        if self.writes == "class":
-            return (outputs.argmax(dim=-1) == targets).float()
-        return (outputs.reshape(targets.shape) - targets).square()
+        return scored(self.writes, outputs, targets)
 
     def _described(self) -> str:
         lengths, channels = self.rows.lengths, self.rows.values.shape[1]

@@ -9,19 +9,18 @@ from torch import Tensor
 
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
+from variorum.data.answering import objective_of, scored
 from variorum.data.draw import Parts, stratified
-from variorum.data.frames import read_table
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
 from variorum.data.kinds import choose
+from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
-from variorum.data.sets.bundled import find_set
 from variorum.data.target_column import choose_target, find_target, known_targets
 from variorum.data.targets import ClassTarget
 from variorum.data.task import Batch, Split, Task
 from variorum.data.token_rows import LONGEST, TokenRows, fit_tokenizer
 from variorum.data.tokenizer import Tokenizer
-from variorum.objectives.cross_entropy import CrossEntropy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +79,7 @@ class TextTokens(Preprocess):
     def answers(self, rows: "pd.DataFrame", outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        told = self.target.decode(torch.cat(outputs).double().numpy()) if outputs else {"prediction": []}
-        return pd.DataFrame(told, index=rows.index)
+        return pd.DataFrame(self.target.said(outputs), index=rows.index)
 
 
 class LabelledTextTask(Task):
@@ -105,13 +103,8 @@ class LabelledTextTask(Task):
         self, source: str, *, target: str | None = None, longest: int = LONGEST, seed: int = 0, frame: Any = None
     ) -> None:
         self.source, self.seed = source, seed
-        bundled = find_set(source, KIND)
-        notes: tuple[str, ...] = ()
-        if bundled is not None:
-            frame, notes, target = bundled.read(), (bundled.says,), target or bundled.asks["target"]
-        elif frame is None:
-            frame, notes = read_table(source)
-        name = find_target(frame, target, source)
+        frame, notes = (frame, ()) if frame is not None else opened(source, KIND)
+        name = find_target(frame, target or usual(source, KIND, "target"), source)
         column, ignored = find_text(frame, name, source)
         frame, unknown = known_targets(frame, name)
         frame, texts, repeated = _different(frame, column)
@@ -141,7 +134,7 @@ class LabelledTextTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         train = self.parts.train
@@ -153,7 +146,7 @@ class LabelledTextTask(Task):
         return (self._batch(rows[i : i + size]) for i in range(0, len(rows), size))
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(dim=-1) == targets).float()
+        return scored(self.writes, outputs, targets)
 
     def packed(self, split: str) -> tuple[Tensor, Layout, np.ndarray]:
         """All rows of train, valid or test: packed ids, how they lie, and their classes (rows,)."""

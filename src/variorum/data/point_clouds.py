@@ -11,17 +11,18 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
+from variorum.data.answering import objective_of, scored
 from variorum.data.cloud_files import CLOUDS, DRAWN, holds_clouds, read_cloud, read_clouds
 from variorum.data.draw import Parts
-from variorum.data.folders import check_classes, class_folders, files_in
+from variorum.data.folders import check_classes, files_in, given_files
 from variorum.data.kept import Decoded, Row, identity, kept, key_of
 from variorum.data.preprocess import Preprocess
 from variorum.data.row_answers import FEWEST, answers
 from variorum.data.sets.bundled import find_set
 from variorum.data.targets import ClassTarget, Target
-from variorum.data.task import Batch, Split, Task
+from variorum.data.task import Batch, Split
 from variorum.data.uneven import Uneven, arguments, packed
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.data.whole_rows import WholeRowTask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +73,10 @@ class CloudPoints(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        told = self.target.decode(torch.cat(outputs).double().numpy()) if outputs else {"prediction": []}
-        return pd.DataFrame(told, index=[name for name, _ in rows])
+        return pd.DataFrame(self.target.said(outputs), index=[name for name, _ in rows])
 
 
-class PointCloudTask(Task):
+class PointCloudTask(WholeRowTask):
     """Say which class a shape is of; the metric is accuracy.
 
     source: a folder with a sub-folder of meshes or clouds for each class, an .npz archive, or a bundled name.
@@ -118,7 +118,7 @@ class PointCloudTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         rows = self.parts.train[draw_alike(self._fixed.lengths[self.parts.train], step, size, seed)]
@@ -133,11 +133,7 @@ class PointCloudTask(Task):
         return Batch(given, self.targets(rows))
 
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        return self.part(split, size)
-
-    def part(self, name: str, size: int) -> Iterator[Batch]:
-        """All rows of train, valid or test, once, with the points that are always theirs."""
-        rows = self.parts.rows(name)
+        rows = self.parts.rows(split)
         return self.given(rows[in_turn(self._fixed.lengths[rows])], size)
 
     def given(self, rows: np.ndarray, size: int) -> Iterator[Batch]:
@@ -145,12 +141,8 @@ class PointCloudTask(Task):
         pieces = (rows[i : i + size] for i in range(0, len(rows), size))
         return (Batch(self._fixed.given(piece), self.targets(piece)) for piece in pieces)
 
-    def targets(self, rows: np.ndarray) -> Tensor:
-        """The classes of the clouds of these numbers."""
-        return self._targets[torch.from_numpy(rows)]
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(dim=-1) == targets).float()
+        return scored(self.writes, outputs, targets)
 
 
 def normalised(points: np.ndarray) -> np.ndarray:
@@ -242,15 +234,7 @@ def _opened(path: Path, points: int) -> list[tuple[str, np.ndarray]]:
     if holds_clouds(path):
         clouds, _, _ = read_clouds(path, 0)
         return [(str(i), _some(str(i), cloud)[:points]) for i, cloud in enumerate(clouds)]
-    if path.is_file():
-        return [(str(path), read_cloud(path, 0, points))]
-    if not path.is_dir():
-        raise VariorumError(str(path), expected="a file or a folder of shapes", found="nothing of this name",
-                            do="Check the path.")  # fmt: skip
-    files = [*files_in(path, CLOUDS), *(f for sub in class_folders(path, CLOUDS) for f in files_in(sub, CLOUDS))]
-    if not files:
-        raise VariorumError(str(path), expected="shapes in the folder", found="none",
-                            do=f"Give a folder of {', '.join(sorted(CLOUDS))}.")  # fmt: skip
+    files = given_files(path, CLOUDS, one="a shape", what="shapes")
     return [(str(file), read_cloud(file, 0, points)) for file in files]
 
 

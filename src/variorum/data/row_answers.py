@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from variorum.core import Spec, VariorumError
-from variorum.data.draw import Parts, stratified
+from variorum.data.draw import Parts, strata_of, stratified
 from variorum.data.targets import MOST_CLASSES, ClassTarget, Target, ValueTarget, is_value
 
 FEWEST = 5
@@ -42,8 +42,7 @@ def answers(
                             found="none" if not len(counts) else f"only {counts.index[0]!r}",
                             do="Add rows of another class.")  # fmt: skip
     if not classes and is_value(values):
-        strata = np.minimum(values.rank(method="first").to_numpy(np.int64) // 20, max(1, len(values) // 20) - 1)
-        parts = _parts(subject, np.maximum(strata, 0), seed, test_from)
+        parts = _parts(subject, strata_of(values), seed, test_from)
         target: Spec[Target] = ValueTarget.fit(values.iloc[parts.train])
         return Answers(target.build().encode(values), target, parts, (f"{len(counts)} different numbers: regression.",))
     if len(counts) > MOST_CLASSES:

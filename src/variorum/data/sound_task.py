@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.answering import objective_of, scored
 from variorum.data.clips import Clips
 from variorum.data.draw import Parts, draw, stratified
 from variorum.data.folders import check_classes, files_in
@@ -19,8 +20,8 @@ from variorum.data.name_groups import asked_groups, grouped, likely_groups
 from variorum.data.recordings import SOUNDS, sound_header
 from variorum.data.sets.bundled import find_set
 from variorum.data.sounds import FULL, LEVEL, SHORTEST, Sound, SoundSamples, heard
-from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
+from variorum.data.task import Batch, Split
+from variorum.data.whole_rows import WholeRowTask
 
 HIGHEST_RATE = 16000
 """Sounds recorded at more samples a second are brought down to this unless a rate is asked for."""
@@ -42,7 +43,7 @@ HOPS = (0.01, 0.02)
 """Seconds between its frames, the longer where the shorter makes too wide a picture; longer still for long sounds."""
 
 
-class SoundTask(Task):
+class SoundTask(WholeRowTask):
     """Say which class a sound is of; the metric is accuracy.
 
     source: a folder with a sub-folder of sounds for each class, or a bundled name.
@@ -100,7 +101,7 @@ class SoundTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         rows = self.parts.train[draw(len(self.parts.train), step, size, seed)]
@@ -117,12 +118,8 @@ class SoundTask(Task):
             some = rows[first : first + size]
             yield Batch(self._columns.packed([self._row(row) for row in some]), self.targets(some))
 
-    def targets(self, rows: np.ndarray) -> Tensor:
-        """The classes of the rows of these numbers."""
-        return self._targets[torch.from_numpy(rows)]
-
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(dim=-1) == targets).float()
+        return scored(self.writes, outputs, targets)
 
     @property
     def _plan(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from variorum.core import Layout, VariorumError
-from variorum.data.folders import class_folders, files_in
+from variorum.data.folders import given_files
 from variorum.data.preprocess import Preprocess
 from variorum.data.recordings import RATES, SOUNDS, Recording, one_channel, read_sound
 from variorum.data.targets import ClassTarget
@@ -66,12 +66,9 @@ class SoundSamples(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        if not outputs:
-            return pd.DataFrame({"prediction": []})
         names = [str(row) if isinstance(row, Path) else str(i) for i, row in enumerate(rows)]
-        target = ClassTarget("class", labels=self.labels)
         index = names if any(isinstance(row, Path) for row in rows) else None
-        return pd.DataFrame(target.decode(torch.cat(outputs).double().numpy()), index=index)
+        return pd.DataFrame(ClassTarget("class", labels=self.labels).said(outputs), index=index)
 
 
 def heard(sound: Sound, rate: int, longest: float) -> np.ndarray:
@@ -94,26 +91,13 @@ def heard(sound: Sound, rate: int, longest: float) -> np.ndarray:
 def _sounds(rows: Any) -> list[Sound]:
     """Rows that a user gives: a file, a folder of sounds, an array with a rate, recordings, or a list of them."""
     if isinstance(rows, str | Path):
-        return _found(Path(rows))
+        return list(given_files(Path(rows), SOUNDS, one="a sound", what="sounds"))
     if isinstance(rows, Recording) or _is_pair(rows):
         return [_sound(rows)]
     if isinstance(rows, list | tuple):
         return [_sound(row) for row in rows]
     raise VariorumError("sounds", expected="a path, an array with its rate, (samples, 8000), or a list of them",
                         found=type(rows).__name__, do="Say at what rate an array was sampled.")  # fmt: skip
-
-
-def _found(path: Path) -> list[Sound]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise VariorumError(str(path), expected="a sound or a folder of sounds", found="nothing of this name",
-                            do="Check the path.")  # fmt: skip
-    found = [*files_in(path, SOUNDS), *(f for sub in class_folders(path, SOUNDS) for f in files_in(sub, SOUNDS))]
-    if not found:
-        raise VariorumError(str(path), expected="sounds in the folder", found="none",
-                            do=f"Give a folder that holds sounds ({', '.join(sorted(SOUNDS))}).")  # fmt: skip
-    return list(found)
 
 
 def _is_pair(row: Any) -> bool:

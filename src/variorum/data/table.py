@@ -10,20 +10,19 @@ import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.core.errors import nearest
+from variorum.data.answering import METRICS, objective_of, scored
 from variorum.data.columns import Column, NumberColumn
-from variorum.data.draw import draw
-from variorum.data.frames import MEMORY, open_rows, read_table
+from variorum.data.draw import draw, strata_of
+from variorum.data.frames import MEMORY, check_trained_on, open_rows
 from variorum.data.kinds import choose
 from variorum.data.leaks import first_alike, split_together, tells_target
+from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
 from variorum.data.rows import PIECE, InMemory, Rows
 from variorum.data.sets.bundled import find_set
 from variorum.data.target_column import choose_target, find_target, known_targets
 from variorum.data.targets import ClassTarget, Target, in_numbers
 from variorum.data.task import Batch, Split, Task
-from variorum.objectives.cross_entropy import CrossEntropy
-from variorum.objectives.squared_error import SquaredError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,13 +76,7 @@ class TableColumns(Preprocess):
     def encode(self, frame: "pd.DataFrame") -> np.ndarray:
         """(rows, columns) float32. A column that is missing from ``frame`` raises VariorumError."""
         for column in self.columns:
-            if column.name not in frame.columns:
-                raise VariorumError(
-                    "table",
-                    expected=f"the column {column.name!r}, which the model was trained on",
-                    found="none of this name",
-                    do=nearest(column.name, map(str, frame.columns)),
-                )
+            check_trained_on(frame, column.name)
         if not len(frame):
             return np.zeros((0, len(self.cardinalities)), np.float32)
         return np.concatenate([column.encode(frame[column.name]) for column in self.columns], axis=1)
@@ -93,7 +86,7 @@ class TableColumns(Preprocess):
         import pandas as pd
 
         if isinstance(rows, str | Path):
-            return open_table(rows, as_text=[column.name for column in self.columns if column.as_text])[0]
+            return opened(rows, "table", as_text=[column.name for column in self.columns if column.as_text])[0]
         if isinstance(rows, pd.DataFrame):
             return rows
         if isinstance(rows, np.ndarray | Tensor):
@@ -130,15 +123,14 @@ class TableColumns(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        told = self.target.decode(torch.cat(outputs).double().numpy()) if outputs else {"prediction": []}
-        return pd.DataFrame(told, index=rows.index)
+        return pd.DataFrame(self.target.said(outputs), index=rows.index)
 
 
 class TableTask(Task):
     """Predict a column of a table: a class (accuracy) or a value (squared error in units of the training variance).
 
-    source: a file (see :func:`read_table`), or a bundled name.  target: the column to predict; the bundled tables know
-    theirs, else it is named ``target``, ``label``, ``class`` or ``y``, or must be given.
+    source: a file (see :mod:`variorum.data.frames`), or a bundled name.  target: the column to predict; the bundled
+    tables know theirs, else it is named ``target``, ``label``, ``class`` or ``y``, or must be given.
     frame: the rows, when they have been read already; ``source`` then only names them.
     memory: bytes of a file up to which its rows are read at once. Those of a larger one are encoded piece by piece into
     a temporary file, from which batches are drawn; the numbers are the same. Only one column must fit in memory at a
@@ -155,12 +147,12 @@ class TableTask(Task):
     ) -> None:
         rows, notes = (InMemory(frame), ()) if frame is not None else table_rows(source, memory)
         self.source, self.seed = source, seed
-        name = _target_name(rows, target if target is not None else _usual_target(source), source)
+        name = _target_name(rows, target if target is not None else usual(source, "table", "target"), source)
         rows, values, more = _known(rows, name)
         kind, said = choose_target(values)
         codes = kind.fit(values).build().encode(values) if kind is ClassTarget else None
         self.parts, together = split_together(
-            lambda some: _ranks(values.iloc[some]) if codes is None else codes[some], first_alike(rows), seed
+            lambda some: strata_of(values.iloc[some]) if codes is None else codes[some], first_alike(rows), seed
         )
         train = values.iloc[self.parts.train].reset_index(drop=True)
         fitted = kind.fit(values if kind is ClassTarget else train)
@@ -173,7 +165,7 @@ class TableTask(Task):
         encoded, self._folder = encode_rows(rows, columns)
         self._rows = torch.from_numpy(encoded)
         self._targets = torch.from_numpy(columns.target.encode(values))
-        self.metric, self.higher_is_better = _METRICS[self.writes]
+        self.metric, self.higher_is_better = METRICS[self.writes]
 
     @property
     def writes(self) -> str:
@@ -187,7 +179,7 @@ class TableTask(Task):
 
     @property
     def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec() if self.writes == "class" else SquaredError.spec()
+        return objective_of(self.writes)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         return self._batch(self.parts.train[draw(len(self.parts.train), step, size, seed)])
@@ -197,9 +189,7 @@ class TableTask(Task):
         return (self._batch(rows[i : i + size]) for i in range(0, len(rows), size))
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
-        if self.writes == "class":
-            return (outputs.argmax(dim=-1) == targets).float()
-        return (outputs.reshape(targets.shape) - targets).square()
+        return scored(self.writes, outputs, targets)
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Encoded rows (rows, columns) float32 and targets (rows,) of train, valid or test."""
@@ -215,19 +205,10 @@ class TableTask(Task):
         return Batch({"inputs": self._rows[index]}, self._targets[index])
 
 
-_METRICS = {"class": ("accuracy", True), "value": ("squared error", False)}
-
-
-def open_table(source: str | Path, *, as_text: Sequence[str] = ()) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """The rows of a file or of a bundled table, and notes on them. as_text: see :func:`read_table`."""
-    bundled = find_set(source, "table")
-    return (bundled.read(), (bundled.says,)) if bundled else read_table(source, as_text=as_text)
-
-
 def table_rows(source: str | Path, memory: int) -> tuple[Rows, tuple[str, ...]]:
-    """The same, on disk if they are more than ``memory`` bytes."""
+    """The rows of a file or of a bundled table, and notes on them; on disk if they are more than ``memory`` bytes."""
     if find_set(source, "table"):
-        frame, notes = open_table(source)
+        frame, notes = opened(source, "table")
         return InMemory(frame), notes
     return open_rows(source, memory=memory)
 
@@ -259,14 +240,3 @@ def _known(rows: Rows, name: str) -> "tuple[Rows, pd.Series, tuple[str, ...]]":
     mask = np.zeros(len(values), bool)
     mask[left.index] = True
     return rows if mask.all() else rows.kept(mask), values[mask].reset_index(drop=True), (*said, *more)
-
-
-def _usual_target(source: str | Path) -> str | None:
-    bundled = find_set(source, "table")
-    return bundled.asks.get("target") if bundled else None
-
-
-def _ranks(values: "pd.Series") -> np.ndarray:
-    """Strata of 20 rows of like value; the last takes the rest."""
-    strata = max(1, len(values) // 20)
-    return np.minimum(values.rank(method="first").to_numpy(np.int64) // 20, strata - 1)

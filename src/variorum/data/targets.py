@@ -1,9 +1,12 @@
 """What a table's model answers: a class or a value, each remembered with the words to say it in."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from variorum.core import Registered, Spec, VariorumError
 from variorum.data.columns import is_whole, moments, numbers, word, words, written_as
@@ -30,6 +33,10 @@ class Target(Registered, abstract=True):
     @abstractmethod
     def decode(self, outputs: np.ndarray) -> "dict[str, np.ndarray | list[Any]]":
         """A model's outputs -> named columns in the user's own terms, the answer as ``prediction``."""
+
+    def said(self, outputs: Sequence[Tensor]) -> "dict[str, np.ndarray | list[Any]]":
+        """The same of a model's outputs batch by batch; of none no answers."""
+        return self.decode(torch.cat(list(outputs)).double().numpy()) if outputs else {"prediction": []}
 
 
 class ClassTarget(Target):

@@ -12,9 +12,9 @@ from torch import Tensor
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
 from variorum.data.draw import Parts, stratified
-from variorum.data.frames import read_table
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
+from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.target_column import USUAL, find_target
@@ -114,13 +114,9 @@ class TextPairTask(Task):
     ) -> None:
         self.source, self.seed = source, seed
         bundled = find_set(source, KIND)
-        notes: tuple[str, ...] = ()
-        if bundled is not None:
-            frame, notes, target = bundled.read(), (bundled.says,), target or bundled.asks["target"]
-            self.synthetic = bundled.synthetic
-        elif frame is None:
-            frame, notes = read_table(source)
-        column, name = find_pair(frame, target, source)
+        self.synthetic = bundled is not None and bundled.synthetic
+        frame, notes = (frame, ()) if frame is not None else opened(source, KIND)
+        column, name = find_pair(frame, target or usual(source, KIND, "target"), source)
         sources, targets, repaired = _different(texts_of(frame[column]), texts_of(frame[name]), source)
         self.parts: Parts = _split(sources, seed)
         tokenizer = fit_tokenizer([*sources[self.parts.train], *targets[self.parts.train]])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from variorum.core import Input, Layout, Skeleton, Traits, VariorumError
 from variorum.models.ids import rows_of_tokens
+from variorum.models.linear import coefficients
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfTransformer
@@ -62,9 +63,7 @@ class BagOfTokens(Skeleton):
         cls, keys: np.ndarray, scale: "TfidfTransformer", fitted: "LogisticRegression", *, vocab: int, order: int
     ) -> "BagOfTokens":
         """The answers of a model fitted to the scaled counts of the n-grams ``keys``; two classes get (0, raw)."""
-        weight, bias = np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_)
-        if len(fitted.classes_) == 2:
-            weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+        weight, bias = coefficients(fitted)
         model = cls.spec(vocab=vocab, order=order, features=len(keys), classes=len(weight)).build()
         with torch.no_grad():
             model.keys.copy_(torch.from_numpy(keys))

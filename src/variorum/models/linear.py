@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from variorum.core import Input, Skeleton, Traits, VariorumError
 
 if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 
 
 class LinearModel(Skeleton):
@@ -38,9 +38,7 @@ class LinearModel(Skeleton):
     @classmethod
     def from_sklearn(cls, fitted: "LogisticRegression | Ridge", *, columns: Sequence[int]) -> "LinearModel":
         """The answers of a model fitted to :func:`linear_features` of the rows; two classes get logits (0, raw)."""
-        weight, bias = np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_)
-        if len(getattr(fitted, "classes_", ())) == 2:
-            weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+        weight, bias = coefficients(fitted)
         model = cls.spec(columns=tuple(columns), outputs=len(weight)).build()
         if model.linear.weight.shape != weight.shape:
             raise VariorumError(
@@ -53,6 +51,14 @@ class LinearModel(Skeleton):
             model.linear.weight.copy_(torch.from_numpy(weight))
             model.linear.bias.copy_(torch.from_numpy(bias))
         return model.eval()
+
+
+def coefficients(fitted: "LogisticRegression | Ridge | RidgeClassifier") -> tuple[np.ndarray, np.ndarray]:
+    """Weight (outputs, features) and bias (outputs,) of what scikit-learn fitted; two classes get scores (0, raw)."""
+    weight, bias = np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_)
+    if len(getattr(fitted, "classes_", ())) == 2:
+        return np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    return weight, bias
 
 
 def linear_features(inputs: Float[Tensor, "batch *any"], columns: Sequence[int]) -> Float[Tensor, "batch features"]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from variorum.core import Input, Layout, Skeleton, Spec, Traits, VariorumError
+from variorum.models.linear import coefficients
 from variorum.models.summaries.series_statistics import SeriesStatistics
 from variorum.models.summaries.summary import Summary
 
@@ -68,10 +69,8 @@ class OnSummary(Skeleton):
 
         Its classes are numbers of outputs; one that it does not know gets ``NEVER``.
         """
-        weight, bias = np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_)
+        weight, bias = coefficients(fitted)
         codes = np.asarray(getattr(fitted, "classes_", range(len(weight))))
-        if len(codes) == 2:
-            weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
         if weight.shape != (len(codes), self.summary.count) or codes.max() >= self.outputs:
             wanted = f"coefficients of {self.summary.count} numbers, for classes below {self.outputs}"
             found = f"shape {weight.shape}, classes {codes.tolist()[:12]}"

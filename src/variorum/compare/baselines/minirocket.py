@@ -10,7 +10,6 @@ from torch import Tensor
 
 from variorum.compare.baselines.baseline import Baseline
 from variorum.compare.baselines.summarised import (
-    WholeRows,
     answered,
     judged,
     outputs,
@@ -20,6 +19,7 @@ from variorum.compare.baselines.summarised import (
 )
 from variorum.core import Spec
 from variorum.data.task import Task
+from variorum.data.whole_rows import WholeRowTask
 from variorum.models.on_summary import NEVER, OnSummary
 from variorum.models.summaries.minirocket import MiniRocket
 from variorum.models.summaries.summary import Summary
@@ -79,7 +79,7 @@ class RocketRidge(Recipe):
         return best
 
 
-def _affordable(model: OnSummary, task: WholeRows, seconds: float | None) -> int:
+def _affordable(model: OnSummary, task: WholeRowTask, seconds: float | None) -> int:
     """Rows whose features may be taken in the share of the seconds, tried out on a few."""
     if seconds is None:
         return len(task.parts.train)
@@ -89,7 +89,7 @@ def _affordable(model: OnSummary, task: WholeRows, seconds: float | None) -> int
     return max(len(few), int(SHARE * seconds * len(few) / (time.monotonic() - began)))
 
 
-def _order(task: WholeRows, seed: int) -> np.ndarray:
+def _order(task: WholeRowTask, seed: int) -> np.ndarray:
     """The training rows at random, but the first of each class before all others."""
     rows = np.random.default_rng(seed).permutation(task.parts.train)
     if task.writes == "value":

@@ -8,21 +8,18 @@ import torch
 from torch import Tensor
 
 from variorum.core import Spec
-from variorum.data.labelled_series import LabelledSeriesTask
-from variorum.data.point_clouds import PointCloudTask
-from variorum.data.sound_task import SoundTask
 from variorum.data.task import Batch, Task
+from variorum.data.whole_rows import WholeRowTask
 from variorum.models.on_summary import OnSummary
 from variorum.models.summaries.summary import Summary
 
 ROWS = 64
 """Rows that are summed up at a time."""
-WholeRows = LabelledSeriesTask | PointCloudTask | SoundTask
 
 
-def whole_rows(task: Task) -> WholeRows:
+def whole_rows(task: Task) -> WholeRowTask:
     """The task as one of whole rows."""
-    assert isinstance(task, WholeRows), "the baseline reads whole series, clouds of points and sounds"
+    assert isinstance(task, WholeRowTask), "the baseline reads whole rows: series, clouds of points, sounds"
     return task
 
 
@@ -32,12 +29,12 @@ def rows_of(batch: Batch) -> Iterator[Tensor]:
     return iter(batch.inputs["inputs"] if layout is None else batch.inputs["inputs"].split(layout.lengths))
 
 
-def outputs(task: WholeRows) -> int:
+def outputs(task: WholeRowTask) -> int:
     """How many numbers answer a row."""
     return len(task.labels) if task.writes == "class" else 1
 
 
-def summed_up(model: OnSummary, task: WholeRows, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def summed_up(model: OnSummary, task: WholeRowTask, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Summaries (rows, count) of the rows of these numbers, and their targets."""
     with torch.inference_mode():
         found = [model.summary(**batch.inputs) for batch in task.given(rows, ROWS)]
@@ -45,7 +42,7 @@ def summed_up(model: OnSummary, task: WholeRows, rows: np.ndarray) -> tuple[Tens
     return joined, task.targets(rows)
 
 
-def answered(fitted: Any, summary: Spec[Summary], source: OnSummary, task: WholeRows) -> OnSummary:
+def answered(fitted: Any, summary: Spec[Summary], source: OnSummary, task: WholeRowTask) -> OnSummary:
     """A model of what scikit-learn fitted to the standardised summaries, with what ``source`` learned of the rows."""
     model = OnSummary.spec(summary=summary, outputs=outputs(task)).build()
     model.load_state_dict(source.state_dict())
@@ -53,7 +50,7 @@ def answered(fitted: Any, summary: Spec[Summary], source: OnSummary, task: Whole
     return model.eval()
 
 
-def judged(model: OnSummary, task: WholeRows, standard: Tensor, targets: Tensor) -> float:
+def judged(model: OnSummary, task: WholeRowTask, standard: Tensor, targets: Tensor) -> float:
     """The mean score of standardised summaries."""
     with torch.inference_mode():
         told = model.linear(standard)

@@ -3,17 +3,14 @@
 from pathlib import Path
 
 from variorum.core import VariorumError
-from variorum.data.frames import TABLES, first_rows
 from variorum.data.free_text import is_free_text
 from variorum.data.labelled_texts import KIND, LabelledTextTask, find_text
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
+from variorum.data.readers.tables_of_texts import head_of
 from variorum.data.target_column import find_target
 from variorum.data.targets import is_value
 from variorum.data.task import Task
-
-LOOKED_AT = 400
-"""Rows of a table that tell whether it is one of texts."""
 
 
 class LabelledTexts(Reader):
@@ -25,10 +22,8 @@ class LabelledTexts(Reader):
     asks = frozenset({"target"})
 
     def sure(self, path: Path, question: Question) -> Sure:
-        if not path.is_file() or path.suffix.lower() not in TABLES or question.asked.keys() - {"target", "reads"}:
-            return Sure.NO
-        frame = first_rows(path, LOOKED_AT)
-        if frame is None or not len(frame):
+        frame = head_of(path, question)
+        if frame is None:
             return Sure.NO
         try:
             target = find_target(frame, question.target, str(path))

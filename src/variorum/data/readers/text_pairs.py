@@ -3,15 +3,12 @@
 from pathlib import Path
 
 from variorum.core import VariorumError
-from variorum.data.frames import TABLES, first_rows
 from variorum.data.free_text import is_free_text
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
+from variorum.data.readers.tables_of_texts import head_of
 from variorum.data.task import Task
 from variorum.data.text_pairs import KIND, TextPairTask, find_pair
-
-LOOKED_AT = 400
-"""Rows of a table that tell whether it is one of pairs."""
 
 
 class TextPairs(Reader):
@@ -23,10 +20,8 @@ class TextPairs(Reader):
     asks = frozenset({"target"})
 
     def sure(self, path: Path, question: Question) -> Sure:
-        if not path.is_file() or path.suffix.lower() not in TABLES or question.asked.keys() - {"target", "reads"}:
-            return Sure.NO
-        frame = first_rows(path, LOOKED_AT)
-        if frame is None or not len(frame):
+        frame = head_of(path, question)
+        if frame is None:
             return Sure.NO
         try:
             column, target = find_pair(frame, question.target, str(path))

@@ -1,61 +1,54 @@
 """Small tables of scikit-learn."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from variorum.data.sets.bundled import Bundled
 
-
-def _frame(loader: str) -> Any:
-    from sklearn import datasets
-
-    found = getattr(datasets, loader)(as_frame=True)
-    frame = found.data.copy()
-    names = getattr(found, "target_names", None)
-    frame["target"] = found.target if names is None else np.asarray(names)[found.target.to_numpy()]
-    return frame
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class BreastCancerSet(Bundled):
+class ScikitTable(Bundled, abstract=True):
+    """A table that scikit-learn ships; its answers, classes by their names, are the column ``target``."""
+
+    reads = "table"
+    asks: ClassVar[dict[str, Any]] = {"target": "target"}
+
+    def read(self) -> "pd.DataFrame":
+        from sklearn import datasets
+
+        found = getattr(datasets, f"load_{self.name}")(as_frame=True)
+        frame = found.data.copy()
+        names = getattr(found, "target_names", None)
+        frame["target"] = found.target if names is None else np.asarray(names)[found.target.to_numpy()]
+        return frame
+
+
+class BreastCancerSet(ScikitTable):
     """Breast cancer Wisconsin."""
 
-    name, reads = "breast_cancer", "table"
+    name = "breast_cancer"
     says = "Breast cancer Wisconsin, 569 cell samples, shipped with scikit-learn."
-    asks: ClassVar[dict[str, Any]] = {"target": "target"}
-
-    def read(self) -> Any:
-        return _frame("load_breast_cancer")
 
 
-class DiabetesSet(Bundled):
+class DiabetesSet(ScikitTable):
     """Diabetes progression."""
 
-    name, reads = "diabetes", "table"
+    name = "diabetes"
     says = "Diabetes progression of 442 patients, shipped with scikit-learn."
-    asks: ClassVar[dict[str, Any]] = {"target": "target"}
-
-    def read(self) -> Any:
-        return _frame("load_diabetes")
 
 
-class IrisSet(Bundled):
+class IrisSet(ScikitTable):
     """Iris flowers."""
 
-    name, reads = "iris", "table"
+    name = "iris"
     says = "150 iris flowers, shipped with scikit-learn."
-    asks: ClassVar[dict[str, Any]] = {"target": "target"}
-
-    def read(self) -> Any:
-        return _frame("load_iris")
 
 
-class WineSet(Bundled):
+class WineSet(ScikitTable):
     """Wines."""
 
-    name, reads = "wine", "table"
+    name = "wine"
     says = "178 wines, shipped with scikit-learn."
-    asks: ClassVar[dict[str, Any]] = {"target": "target"}
-
-    def read(self) -> Any:
-        return _frame("load_wine")
