@@ -30,7 +30,7 @@ def result(name: str, quality: float | None, **more: Any) -> Result:
 def record(out: Path, results: list[Result], *, title: str = "digits", **data: Any) -> Record:
     spec = find_entry("cct").fit("images")
     candidates = [
-        Candidate(r.name, r.title, LinearModel.spec() if r.baseline else spec, Descent.spec(), r.baseline, "m:f")
+        Candidate(r.name, r.title, (LinearModel.spec() if r.baseline else spec,), Descent.spec(), r.baseline, "m:f")
         for r in results
     ]
     facts = {

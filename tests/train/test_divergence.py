@@ -45,8 +45,8 @@ def test_rates_are_those_of_the_steps_since_the_last_reading():
 
 def test_what_is_not_finite_is_not_kept(spec, task, tmp_path, monkeypatch):
     """A checkpoint is due after every step, a report is not: the loss is read before it is written."""
-    recipe = Descent(batch=4, evaluations=0, save=0.0, report=100)
-    recipe.train(spec, task, Run(Budget(steps=3), folder=tmp_path))
+    recipe = Descent(batch=4, evaluations=0, report=100)
+    recipe.train(spec, task, Run(Budget(steps=3), folder=tmp_path, save=0.0))
     plain = loop.gradient
 
     def poisoned(*args, **rest):
@@ -54,7 +54,7 @@ def test_what_is_not_finite_is_not_kept(spec, task, tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "gradient", poisoned)
     with pytest.raises(VariorumError, match="loss of step 4"):
-        recipe.train(spec, task, Run(Budget(steps=9), folder=tmp_path))
+        recipe.train(spec, task, Run(Budget(steps=9), folder=tmp_path, save=0.0))
     assert Checkpoint.read(tmp_path / loop.FILE).record["step"] == 3
 
 

@@ -86,14 +86,13 @@ CHILD = """
         print(event["step"], flush=True)
         if event["step"] == {stop}:
             sys.stdin.readline()  # waits here to be killed
-    run = Run(Budget(steps={steps}), seed=3, folder=Path(sys.argv[4]), report=report)
+    run = Run(Budget(steps={steps}), seed=3, folder=Path(sys.argv[4]), report=report, save=0.0)  # after every step
     recipe.build().train(spec, task.build(), run)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_process_goes_on_from_its_last_checkpoint(random_spec, task, tmp_path):
-    recipe = RECIPE.but(save=0.0)  # after every step
     source = type(task).spec(source=task.source, length=task.length, valid=0.001, test=0.001)
     code = textwrap.dedent(CHILD.format(stop=5, steps=STEPS))
     args = [
@@ -102,7 +101,7 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(random_spec, task, tm
         code,
         random_spec.to_json(),
         source.to_json(),
-        recipe.to_json(),
+        RECIPE.to_json(),
         str(tmp_path / "parts"),
     ]
     child = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -111,8 +110,8 @@ def test_a_killed_process_goes_on_from_its_last_checkpoint(random_spec, task, tm
     child.wait()
     assert seen == ["1", "2", "3", "4", "5"]
     assert Checkpoint.read(tmp_path / "parts" / FILE).record["step"] == 4
-    parts, after = run(random_spec, task, tmp_path / "parts", recipe=recipe)
-    whole, events = run(random_spec, task, tmp_path / "whole", recipe=recipe)
+    parts, after = run(random_spec, task, tmp_path / "parts", recipe=RECIPE)
+    whole, events = run(random_spec, task, tmp_path / "whole", recipe=RECIPE)
     assert [event["step"] for event in after] == list(range(5, STEPS + 1))
     assert told(after) == told(events)[4:]
     assert same_bits(dict(parts.named_parameters()), dict(whole.named_parameters()))
@@ -173,7 +172,7 @@ def test_the_checkpoint_of_another_training_is_refused(spec, task, tmp_path, cha
 
 def test_what_does_not_decide_the_outcome_may_change(spec, task, tmp_path):
     run(spec, task, tmp_path, stop=2)
-    model, events = run(spec, task, tmp_path, recipe=RECIPE.but(save=1.0, report=5))
+    model, events = run(spec, task, tmp_path, recipe=RECIPE.but(report=5))
     assert model is not None and [event["step"] for event in events] == [4, 5, 8, 10, 12]
 
 

@@ -19,16 +19,21 @@ from variorum.train.descent import Descent
 class Candidate:
     """Something to train and measure.
 
-    name: a folder's name.     spec: what to build, still open where the data decide.     recipe: how it learns.
-    where: where its code is, ``module:function``.
+    name: a folder's name.     specs: what to build, still open where the data decide, in all sizes that are worth a
+    trial, the one to begin with first.     recipe: how it learns.     where: where its code is, ``module:function``.
     """
 
     name: str
     title: str
-    spec: Spec[Any]
+    specs: tuple[Spec[Any], ...]
     recipe: Spec[Any]
     baseline: bool
     where: str
+
+    @property
+    def spec(self) -> Spec[Any]:
+        """The size to begin with."""
+        return self.specs[0]
 
     @property
     def brief(self) -> bool:
@@ -37,12 +42,13 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**vars(self), "spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
+        return {**vars(self), "specs": [spec.to_dict() for spec in self.specs], "recipe": self.recipe.to_dict()}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Candidate":
         """The candidate that :meth:`to_dict` wrote."""
-        return cls(**{**tree, "spec": Spec.from_dict(tree["spec"]), "recipe": Spec.from_dict(tree["recipe"])})
+        specs = tuple(Spec.from_dict(node) for node in tree["specs"])
+        return cls(**{**tree, "specs": specs, "recipe": Spec.from_dict(tree["recipe"])})
 
 
 def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[list[Candidate], list[str]]:
@@ -67,16 +73,18 @@ def candidates(task: Task, *, systems: tuple[str, ...] | None = None) -> tuple[l
 
 def _system(entry: Entry, task: Task) -> Candidate:
     """The system as a candidate; raises :class:`VariorumError` if what the data tell does not complete it."""
-    spec, how = _answering(entry.fit(task.reads), task), entry.recipe or recipe(task)
-    unknown = sorted((spec.fill(**task.facts).wants() & ASSUMED.keys()) | (how.cls.needs - task.facts.keys()))
-    if unknown:
-        expected = f"data that tell it {', '.join(unknown)}"
-        raise VariorumError(entry.slug, expected=expected, found=f"a {task.reads} without",
-                            do="It answers another kind of question than this one.")  # fmt: skip
-    with torch.device("meta"):
-        spec.fill(**task.facts).build()
+    how = entry.recipe or recipe(task)
+    specs = tuple(_answering(entry.fit(task.reads, size), task) for size in range(len(entry.fits[task.reads])))
+    for spec in specs:
+        unknown = sorted((spec.fill(**task.facts).wants() & ASSUMED.keys()) | (how.cls.needs - task.facts.keys()))
+        if unknown:
+            expected = f"data that tell it {', '.join(unknown)}"
+            raise VariorumError(entry.slug, expected=expected, found=f"a {task.reads} without",
+                                do="It answers another kind of question than this one.")  # fmt: skip
+        with torch.device("meta"):
+            spec.fill(**task.facts).build()
     row = rows().get(entry.slug)
-    return Candidate(entry.slug, row.name if row else entry.slug, spec, how, False, entry.where)
+    return Candidate(entry.slug, row.name if row else entry.slug, specs, how, False, entry.where)
 
 
 def _answering(spec: Spec[Any], task: Task) -> Spec[Any]:
@@ -99,7 +107,6 @@ def _wanted(slug: str, task: Task) -> Candidate:
 
 
 def _baseline(baseline: type[Baseline], task: Task) -> Candidate:
-    spec, recipe = baseline().pair(task)
-    return Candidate(
-        baseline.name, baseline.title, spec, recipe, True, f"{baseline.__module__}:{baseline.__qualname__}"
-    )
+    found, how = baseline().pair(task)
+    specs = (found,) if isinstance(found, Spec) else tuple(found)
+    return Candidate(baseline.name, baseline.title, specs, how, True, f"{baseline.__module__}:{baseline.__qualname__}")

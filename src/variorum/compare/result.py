@@ -12,13 +12,19 @@ class State(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    OUT = "out"
+    """Over a limit that was set, so that it cannot win."""
 
 
 @dataclass(frozen=True)
 class Result:
     """One row of ``results.csv``.
 
-    quality, low, high: mean held-out score and its 95 percent interval, found as ``interval`` says.
+    quality, low, high: mean held-out score over all ``seeds`` it was trained with, and its 95 percent interval, found as
+    ``interval`` says.     spread: standard deviation of the score from seed to seed; None for a single one.
+    finalist: was it trained with several seeds, being among the best by ``valid``, its score on the validation rows?
+    trials: trainings of its search; ``stopped`` of them were ended early.     chosen: what the search chose, in words.
+    over: the limit that it breaks, in words.     energy_mj: of one prediction, millijoules, where the machine tells.
     latency_ms, latency_p95_ms: one prepared row, one thread, warm; ``interleaved`` if all candidates took turns.
     throughput: rows a second in batches of ``batch``, all threads.
     memory_mb: peak of loading the bundle and predicting one row, over a process in which the same one works already.
@@ -48,9 +54,18 @@ class Result:
     size_bytes: int | None = None
     parameters: int | None = None
     flops: int | None = None
+    energy_mj: float | None = None
     train_seconds: float | None = None
     granted_seconds: float | None = None
     steps: int | None = None
+    valid: float | None = None
+    trials: int | None = None
+    stopped: int | None = None
+    chosen: str | None = None
+    finalist: bool | None = None
+    seeds: int | None = None
+    spread: float | None = None
+    over: str | None = None
 
     def but(self, **changes: Any) -> "Result":
         """The same with some fields changed."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ def parts_of(entry: Entry) -> set[str]:
 
     Parts that parts make for themselves are counted too.
     """
-    forms = [*entry.sizes.values(), *entry.fits.values()]
+    forms = [*entry.sizes.values(), *chain.from_iterable(entry.fits.values())]
     found: set[str] = set()
     for arguments in forms:
         spec = entry.function(**arguments)

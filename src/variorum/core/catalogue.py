@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -51,15 +51,15 @@ class Row:
 class Entry:
     """The code behind a row: a function that returns its Spec (or, for a system that is no model, its main callable).
 
-    sizes: published sizes, each the function's arguments.  fits: for each kind of data, the arguments of a model small
-    enough to train on a laptop; ``variorum compare`` takes its candidates from here.  recipe: how it learns, unless by
-    gradient descent on the task itself.
+    sizes: published sizes, each the function's arguments.  fits: for each kind of data, the arguments of models small
+    enough to train on a laptop, the one to begin with first; ``variorum compare`` takes its candidates from here.
+    recipe: how it learns, unless by gradient descent on the task itself.
     """
 
     slug: str
     function: Callable[..., Any]
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    fits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fits: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     recipe: Spec[Any] | None = None
 
     def spec(self, size: str | None = None, **args: Any) -> Spec[Any]:
@@ -73,9 +73,9 @@ class Entry:
                                 do=f"Call it: {self.where}.")  # fmt: skip
         return spec
 
-    def fit(self, data: str, **args: Any) -> Spec[Any]:
-        """The Spec of laptop size for a kind of data."""
-        return self.spec(**{**self.fits[data], **args})
+    def fit(self, data: str, size: int = 0, **args: Any) -> Spec[Any]:
+        """The Spec of laptop size for a kind of data; ``size`` counts those that it fits in."""
+        return self.spec(**{**self.fits[data][size], **args})
 
     @property
     def where(self) -> str:
@@ -93,14 +93,18 @@ def entry(
     slug: str,
     *,
     sizes: Mapping[str, Mapping[str, Any]] | None = None,
-    fits: Mapping[str, Mapping[str, Any]] | None = None,
+    fits: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]] | None = None,
     recipe: Spec[Any] | None = None,
 ) -> Callable[[F], F]:
-    """Bind a catalogue row to the function that makes it work. A plugin may bind a slug that is not in the edition."""
+    """Bind a catalogue row to the function that makes it work. A plugin may bind a slug that is not in the edition.
+
+    fits: as an :class:`Entry` has them; where there is one size only, it need not stand in a list.
+    """
+    laptop = {kind: (size,) if isinstance(size, Mapping) else tuple(size) for kind, size in (fits or {}).items()}
 
     def bind(function: F) -> F:
         other = _entries.get(slug)
-        new = Entry(slug, function, sizes or {}, fits or {}, recipe)
+        new = Entry(slug, function, sizes or {}, laptop, recipe)
         if other is not None and other.where != new.where:
             raise VariorumError(f"entry {slug!r}", expected="a slug not bound yet",
                                 found=f"{other.where} and {new.where}", do="Rename one of them.")  # fmt: skip

@@ -1,8 +1,10 @@
 """Gradient descent: the one training loop."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from variorum.core import Part, Spec, VariorumError
 from variorum.data.task import Task
@@ -26,12 +28,12 @@ class Descent(Recipe):
     precision: of arithmetic; "auto" measures which is faster.    evaluations: how often, evenly over the budget, the
     score on the valid split is taken (see :class:`variorum.train.judge.Judge`), the last time at its end; 0: never.
     keep: the last parameters, or the best by that score.    patience: stop after so many judgements in a row that bring
-    nothing better.    report: steps between two reports.    save: seconds between two checkpoints.
+    nothing better.    report: steps between two reports.
 
     Reports are dicts. Every ``report`` steps, and where a score is taken: step (done so far), loss (the objective's
-    mean, of this step), lr, gradient_norm (before clipping), seconds, targets_per_second; auxiliary, if parts tell
-    losses of their own; valid, if a score was taken. Before the first step, if precision was measured: step 0,
-    precision, why.
+    mean, of this step), lr, gradient_norm (before clipping), seconds, targets_per_second; spent, the part of the budget;
+    auxiliary, if parts tell losses of their own; valid, if a score was taken. Before the first step, if precision was
+    measured: step 0, precision, why.
 
     With a folder, it holds a checkpoint; a run with the same spec, recipe and seed goes on from there, and one that is
     finished is only read. Step and seed alone decide a step's rows and random numbers (those of torch's own
@@ -50,6 +52,10 @@ class Descent(Recipe):
     """
 
     keeps_spec = True
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {
+        "optimizer.lr": FloatDistribution(2e-4, 8e-3, log=True),
+        "batch": CategoricalDistribution((16, 32, 64)),
+    }
 
     def __init__(
         self,
@@ -64,7 +70,6 @@ class Descent(Recipe):
         keep: Keep = Keep.BEST,
         patience: int | None = None,
         report: int = 10,
-        save: float = 60.0,
     ) -> None:
         if batch < 1 or accumulate < 1 or batch % accumulate:
             raise VariorumError("Descent", expected="a batch of at least one row, and accumulate that divides it",
@@ -75,18 +80,12 @@ class Descent(Recipe):
                                 do="Choose others; clip=None and patience=None mean never.")  # fmt: skip
         self.batch, self.accumulate, self.clip, self.precision = batch, accumulate, clip, Precision(precision)
         self.optimizer, self.schedule = optimizer, schedule
-        self.evaluations, self.keep, self.patience, self.report, self.save = (
-            evaluations,
-            Keep(keep),
-            patience,
-            report,
-            save,
-        )
+        self.evaluations, self.keep, self.patience, self.report = evaluations, Keep(keep), patience, report
         self.choices: Spec[Descent] = Descent.spec(
             batch=batch, accumulate=accumulate, optimizer=optimizer, schedule=schedule, clip=clip, precision=precision,
             evaluations=evaluations, keep=keep, patience=patience,
         )  # fmt: skip
-        """All that decides the outcome of a training; ``report`` and ``save`` do not."""
+        """All that decides the outcome of a training; ``report`` does not."""
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:
         with torch.random.fork_rng():

@@ -118,12 +118,12 @@ class Loop:
         slot = self._slot(spent)
         judging = slot > self.verdict.slot
         if judging or self.ended or self.step % self.recipe.report == 0:
-            event = self._event()
+            event = self._event() | {"spent": spent}
             if judging:
                 event |= self._judge(slot)
                 drain()
             self.run.report(event)
-        if self.clock.seconds - self.saved >= self.recipe.save:
+        if self.clock.seconds - self.saved >= self.run.save:
             self._save()
 
     def _slot(self, spent: float) -> int:

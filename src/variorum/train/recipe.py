@@ -1,13 +1,16 @@
 """How a model comes to its parameters: by gradient descent on the task unless a system says otherwise."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from variorum.core import Part, Registered, Spec
 from variorum.data.task import Task
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class Budget:
 class Run:
     """What surrounds a training: its budget, seed, folder for checkpoints, and who is told of progress.
 
-    report: called with a dict such as ``{"step": 10, "loss": 2.3, "seconds": 1.2}``; never often than once a step.
+    report: called with a dict such as ``{"step": 10, "loss": 2.3, "seconds": 1.2}``; never more often than once a step.
+    What it raises ends the training.     save: seconds between two checkpoints.
     """
 
     budget: Budget
     seed: int = 0
     folder: Path | None = None
     report: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
+    save: float = 60.0
 
 
 class Recipe(Registered, abstract=True):
@@ -39,6 +44,8 @@ class Recipe(Registered, abstract=True):
     """Is the trained model the spec itself, filled with the task's facts, and nothing around it?"""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Facts that a task must tell for this recipe."""
+    searched: ClassVar["Mapping[str, BaseDistribution]"] = {}
+    """What is worth trying out: the paths of arguments in the recipe's Spec, and the values a search may give them."""
 
     @abstractmethod
     def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:

@@ -1,6 +1,7 @@
 """A baseline: a plain model and how it learns."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from variorum.core import Registered, Spec, registered
@@ -20,8 +21,8 @@ class Baseline(Registered, abstract=True):
     reads: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def pair(self, task: Task) -> tuple[Spec[Any], Spec[Recipe]]:
-        """What to build for the task, and how it learns."""
+    def pair(self, task: Task) -> tuple[Spec[Any] | Sequence[Spec[Any]], Spec[Recipe]]:
+        """What to build for the task, in one size or in several with the one to begin with first, and how it learns."""
 
 
 def baselines(task: Task) -> list[type[Baseline]]:
