@@ -3,12 +3,14 @@
 import argparse
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import InitVar, asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from _automl_verdict import tables
 from _timing import Times, ratios, spread
 
 from variorum.compare.machine import default_threads, describe, version
@@ -19,9 +21,10 @@ PACKAGES = ("variorum", "torch", "transformers", "x-transformers", "fla-core")
 HEADER = """# Benchmarks
 
 Made by the scripts in `benchmarks/` from what they measured (`benchmarks/results/*.json`): `make bench` measures
-everything again and rewrites this page. Nothing here is written by hand.
+everything again, but for `automl`, which takes hours and installs its peers (`python benchmarks/automl.py`), and
+rewrites this page. Nothing here is written by hand.
 
-How it is measured: every candidate that another library could disturb lives in a process of its own; in every round
+How times are measured: every candidate that another library could disturb lives in a process of its own; in every round
 all candidates take their turns in a new order, each visit warmed up first. Times are medians over rounds, with the
 interquartile range as a share of the median. Ratios are those of each round, this candidate's time over ours, as a
 median and, in brackets, the quartiles: above 1 ours is faster. A difference of a few percent within one run is noise.
@@ -97,27 +100,42 @@ class Result:
     quick: bool = False
 
     def __post_init__(self, chosen: argparse.Namespace) -> None:
-        title, _usage, *rest = self.about.strip().split("\n\n")
-        self.about = "\n\n".join([title, *rest])
+        self.about = about(self.about)
         counts = sorted({len(seconds) for c in self.comparisons for seconds in c.times.values()})
         self.rounds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         self.threads, self.quick = chosen.threads, chosen.quick
 
     def write(self, folder: Path, page: Path) -> None:
         """Write the JSON file of this script and make the page of all files there."""
-        folder.mkdir(parents=True, exist_ok=True)
-        found = describe()
-        found["versions"] = {name: version(name) for name in PACKAGES}
-        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        text = json.dumps({"date": date, "machine": found, **asdict(self)}, indent=1)
-        (folder / f"{self.script}.json").write_text(text + "\n", "utf-8")
-        page.write_text(render([json.loads(f.read_text("utf-8")) for f in sorted(folder.glob("*.json"))]), "utf-8")
+        keep(asdict(self), folder, page, packages=PACKAGES)
+
+
+def about(docstring: str) -> str:
+    """A script's docstring without its usage, its second paragraph."""
+    title, _usage, *rest = docstring.strip().split("\n\n")
+    return "\n\n".join([title, *rest])
+
+
+def keep(result: dict[str, Any], folder: Path, page: Path, *, packages: Sequence[str]) -> None:
+    """Write what a script has found, with date, machine and versions of packages, and make the page of all of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = {**describe(), "versions": {name: version(name) for name in packages}}
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = json.dumps({"date": date, "machine": machine, **result}, indent=1)
+    (folder / f"{result['script']}.json").write_text(text + "\n", "utf-8")
+    page.write_text(render([json.loads(f.read_text("utf-8")) for f in sorted(folder.glob("*.json"))]), "utf-8")
 
 
 def options(about: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """What every script that takes times can be told."""
+    parser = common(about)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
+
+
+def common(about: str | None) -> argparse.ArgumentParser:
     """What every script can be told."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument(
         "--threads", type=int, default=default_threads(), help="1: processor time instead of the wall's"
     )
@@ -141,17 +159,24 @@ def render(results: list[dict[str, Any]]) -> str:
 def _section(result: dict[str, Any]) -> str:
     machine = result["machine"]
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
-    clock = "1 thread (processor time)" if result["threads"] == 1 else f"{result['threads']} threads (wall time)"
+    timed, threads = "comparisons" in result, f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
+    clock = f"{threads} ({'processor' if timed and result['threads'] == 1 else 'wall'} time)"
+    extent = f"{result['rounds']} rounds" if timed else f"{result['minutes']:g} min for each tool on each set"
     lines = [f"## {result['script']}", "", result["about"], "",
              f"{result['date']}; {machine['processor']}, {clock} on {machine['usable_cores']} usable cores, "
              f"{machine['memory_gb']} GB, {machine['system']}; Python {machine['python']}, {versions}; "
-             f"{result['rounds']} rounds. `python benchmarks/{result['script']}.py`", ""]  # fmt: skip
+             f"{extent}. `python benchmarks/{result['script']}.py`", ""]  # fmt: skip
     if result["quick"]:
         lines += ["**A quick run of tiny shapes: it shows that the script runs; the figures mean nothing.**", ""]
-    comparisons = [read(c) for c in result["comparisons"]]
+    lines += _times(result["comparisons"]) if timed else [*tables(result["sets"], ours=result["ours"]), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in result["notes"]), *([""] if result["notes"] else [])])
+
+
+def _times(found: list[dict[str, Any]]) -> list[str]:
+    comparisons, lines = [read(c) for c in found], list[str]()
     for table in dict.fromkeys(c.table for c in comparisons):
         lines += _table(table, [c for c in comparisons if c.table == table])
-    return "\n".join([*lines, *(f"- {note}" for note in result["notes"]), *([""] if result["notes"] else [])])
+    return lines
 
 
 def read(comparison: dict[str, Any]) -> Comparison:

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from samples.noises import write_tones
+from samples.pairs import first_pair
 from samples.sources import SOURCES
 from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.baselines.boosting import Boosting
+from variorum.compare.baselines.linear_forecast import DirectRidge, LinearForecasts
 from variorum.compare.measure import score
-from variorum.core import Part, registered
+from variorum.core import Part, VariorumError, registered
 from variorum.data.readers.reader import load_task
 from variorum.data.table import TableTask
 from variorum.data.task import Task
@@ -23,7 +25,7 @@ from variorum.train.recipe import Budget, Run
 
 def trained(baseline: type[Baseline], task: Task, seconds: float, told: list[dict[str, Any]] | None = None) -> Part:
     torch.set_num_threads(1)
-    spec, recipe = baseline().pair(task)
+    spec, recipe = first_pair(baseline(), task)
     return recipe.build().train(
         spec, task, Run(Budget(seconds=seconds), report=(told if told is not None else []).append)
     )
@@ -88,6 +90,27 @@ def test_boosting_stops_where_the_validation_loss_does() -> None:
     kept = len(model.root)
     assert kept == told[losses.index(min(losses))]["step"], "the best ensemble is kept, not the last"
     assert score(model, task).mean > 0.85
+
+
+def test_boosting_obeys_what_a_search_sets() -> None:
+    """Leaves of many rows make few splits; a tree that draws its columns anew is another."""
+    task, steps = interaction(300), Run(Budget(steps=20))
+    plain, coarse, drawn = (Boosting(**more).train(Boosting.spec(), task, steps)  # type: ignore[arg-type]
+                            for more in ({}, {"fewest": 100}, {"share": 0.4}))  # fmt: skip
+    assert len(coarse.state_dict()["threshold"]) < len(plain.state_dict()["threshold"])
+    assert not torch.equal(plain.state_dict()["threshold"], drawn.state_dict()["threshold"])
+
+
+def test_a_linear_forecast_looks_no_further_back_than_it_may() -> None:
+    task = load_task("sunspots")
+    spec, _ = first_pair(LinearForecasts(), task)
+    run = Run(Budget(steps=100))
+    whole, near = (DirectRidge(reach=reach).train(spec, task, run).linear.weight for reach in (1.0, 0.5))
+    assert (whole[:, :-1] != 0).all(), "the last step itself is taken away from all"
+    steps = near.shape[1]
+    assert (near[:, : steps - round(0.5 * steps)] == 0).all() and (near[:, steps - round(0.5 * steps) :] != 0).any()
+    with pytest.raises(VariorumError, match="a reach above 0"):
+        DirectRidge(reach=0.0)
 
 
 def test_boosting_ends_within_its_seconds() -> None:

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from samples.noises import write_tones
+from samples.pairs import first_pair
 from variorum.compare.baselines.baseline import baselines
 from variorum.compare.candidates import candidates
 from variorum.compare.measure import score
@@ -53,7 +54,7 @@ def test_the_linear_model_says_what_scikit_learn_does(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
     task = load_task(write_tones(tmp_path / "tones", each=20, classes=3))
-    spec, recipe = next(b for b in baselines(task) if b.name == "linear-on-spectrum")().pair(task)
+    spec, recipe = first_pair(next(b for b in baselines(task) if b.name == "linear-on-spectrum")(), task)
     model = recipe.but(penalties=(1.0,)).build().train(spec, task, Run(Budget(seconds=20)))
     assert isinstance(model, OnSummary)
     with torch.inference_mode():

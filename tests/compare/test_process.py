@@ -58,7 +58,7 @@ def test_how_it_ended_is_known(run: Any) -> None:
 
 def test_its_error_is_told(run: Any) -> None:
     told: dict[str, Any] = {}
-    assert run(raises, told=told.update) == (2, End.ITSELF)
+    assert run(raises, told=told.update) == (1, End.ITSELF)
     assert "Give some" in told["error"]
 
 

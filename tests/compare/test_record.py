@@ -19,7 +19,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     made = record(
         tmp_path, [result("cct", 0.9), result("linear", 0.8, baseline=True), result("x", None, state=State.WAITING)]
     )
-    made.shares["rest"] = 7.5
+    made.flops = 7.5e12
     made.write()
     again = Record.read(tmp_path)
     assert again is not None

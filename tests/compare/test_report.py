@@ -2,28 +2,17 @@
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compare.made import record, result
-from variorum.compare.report.page import render, write_report
+from compare.made import CURVES, HOSTILE, PNG, finished, gallery, record, result
+from variorum.compare.report.galleries import MOST_BYTES
+from variorum.compare.report.method import matching
+from variorum.compare.report.page import render
 from variorum.compare.result import State
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "</script><script>document.title='owned'</script>",
-    "<!--<script>",
-    "{{ 7 * 7 }}{% raw %}",
-    "a\u2028b & <b>bold</b> 'quoted' \"twice\"",
-    "<a href='javascript:alert(1)'>name</a>",
-]
-CURVES = {"cct": [{"step": i, "loss": 2.0 / i, "valid": 1 - 1 / i, "seconds": 0.1 * i} for i in range(1, 1000)]}
 
 
 class Page(HTMLParser):
@@ -53,22 +42,12 @@ class Page(HTMLParser):
             self.text += data
 
 
-def made(tmp_path: Path, **data: Any) -> Any:
-    results = [
-        result("cct", 0.9, equals_best=True, latency_ms=2.0),
-        result("linear", 0.89, baseline=True, title="a linear model", equals_best=True, latency_ms=0.1),
-        result("vit", 0.5, latency_ms=9.0),
-        result("broken", None, state=State.FAILED, error="it broke"),
-    ]
-    return record(tmp_path, results, **data)
-
-
 def payload(page: Page) -> dict[str, Any]:
-    return json.loads(next(s for s in page.scripts if s.lstrip().startswith('{"metric"')))
+    return json.loads(next(s for s in page.scripts if s.lstrip().startswith('{"title"')))
 
 
 def test_the_figures_are_those_of_the_results(tmp_path: Path) -> None:
-    page = Page(render(made(tmp_path), CURVES))
+    page = Page(render(finished(tmp_path), CURVES))
     assert (
         "Use cct: accuracy 90.0 % on unseen rows of digits (95 % interval 88.0 % to 91.0 %), 2.00 ms a prediction"
         in page.text
@@ -77,35 +56,129 @@ def test_the_figures_are_those_of_the_results(tmp_path: Path) -> None:
     points = {p["name"]: p for p in payload(page)["points"]}
     assert points["cct"]["quality"] == 0.9
     assert points["linear"]["baseline"] is True
-    assert points["vit"]["equals_best"] is False
+    assert [points[name]["standing"] for name in ("cct", "linear", "vit")] == ["best", "equal", "worse"]
     assert set(points) == {"cct", "linear", "vit"}
     assert "2.00 ms" in page.text and "with Classifier, ConvTokens" in page.text
 
 
 def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path) -> None:
-    text = render(made(tmp_path), CURVES)
+    text = render(finished(tmp_path), CURVES)
     page = Page(text)
     outside = [
         (tag, a)
         for tag, a in page.tags
         for name in ("src", "href")
-        if (a.get(name) or "data:").split(":")[0] not in ("data",)
+        if not (a.get(name) or "data:").startswith(("data:", "#"))
     ]
     assert not outside
+    (rule,) = [a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a]
+    assert rule is not None and rule.startswith("default-src 'none'")
+    own = text.replace(next(s for s in page.scripts if "plotly.js v" in s), "")
+    # The name of the language that SVG elements are made in is no address.
+    assert re.findall(r"https?://[^\s\"']+", own) == ["http://www.w3.org/2000/svg"] * own.count("createElementNS(")
     assert text.count("plotly.js v") <= 1 and len(text) < 7_000_000
 
 
 def test_curves_are_thinned_but_keep_their_ends(tmp_path: Path) -> None:
-    (curve,) = payload(Page(render(made(tmp_path), CURVES)))["curves"]
-    assert curve["name"] == "cct"
-    assert len(curve["loss"]) <= 400
-    assert curve["loss"][0][0] == pytest.approx(0.1)
-    assert curve["loss"][-1][0] == pytest.approx(99.9)
+    (curve,) = payload(Page(render(finished(tmp_path), CURVES)))["curves"]
+    (line,) = curve["lines"]
+    assert curve["name"] == "cct" and line["seed"] is None
+    assert len(line["loss"]) <= 300
+    assert line["loss"][0] == [0.1, 1, 2.0]
+    assert line["loss"][-1][:2] == [99.9, 999]
+
+
+def test_a_finalist_has_a_line_for_each_seed_and_another_its_longest_trial(tmp_path: Path) -> None:
+    def events(n: int, **of: int) -> list[dict[str, Any]]:
+        return [{"step": i, "loss": 1.0, "seconds": float(i), **of} for i in range(1, n + 1)]
+
+    broken = {"step": 1, "seconds": 1.0, "loss": float("nan"), "trial": 1}
+    told = {
+        "cct": [*events(9, trial=0), *events(4, seed=7), *events(5, seed=8)],
+        "vit": [*events(2, trial=0), *events(3, trial=1), broken],
+    }
+    curves = payload(Page(render(finished(tmp_path), told)))["curves"]
+    found = {c["name"]: [(line["seed"], len(line["loss"])) for line in c["lines"]] for c in curves}
+    assert found == {"cct": [(7, 4), (8, 5)], "vit": [(None, 3)]}
+
+
+def test_one_over_a_limit_is_said_and_cannot_be_best(tmp_path: Path) -> None:
+    over = result("swin", 0.99, state=State.OUT, over="9.1 ms a prediction, over the limit of 5 ms")
+    page = Page(render(record(tmp_path, [over, result("cct", 0.9), result("vit", 0.5)]), {}))
+    assert "Use cct:" in page.text
+    assert "Over a limit, so not chosen: swin (9.1 ms a prediction, over the limit of 5 ms)." in page.text
+    standing = {p["name"]: p["standing"] for p in payload(page)["points"]}
+    assert standing == {"swin": "out", "cct": "best", "vit": "worse"}
+
+
+def test_finals_and_search_are_told_where_there_were_any(tmp_path: Path) -> None:
+    plain = Page(render(finished(tmp_path), CURVES)).text
+    assert "did not reach the final" not in plain and "Successive halving" not in plain
+    results = [
+        result("cct", 0.9, finalist=True, seeds=3, spread=0.004, trials=9, stopped=4, chosen="lr 0.01", valid=0.91),
+        result("vit", 0.5, finalist=False, seeds=1, trials=3, stopped=1),
+    ]
+    page = Page(render(record(tmp_path, results), {}))
+    text = " ".join(page.text.split())
+    ended = "12 trials were begun in all, 5 of them ended early"
+    for said in ("mean of 3 seeds", "3, ± 0.4 points", "vit did not reach the final", ended, "lr 0.01"):
+        assert said in text, said
+
+
+def test_matching_says_how_far_apart_the_rest_lies(tmp_path: Path) -> None:
+    made_of = [result("cct", 0.9, parameters=4000, flops=100), result("vit", 0.8, parameters=1000, flops=100)]
+    matched, apart = matching(record(tmp_path, made_of))
+    assert matched == "Matched: the seconds that each candidate was granted (used: 3 s)."
+    assert "parameters 1.0 k to 4.0 k, 4.0 times" in apart and "FLOPs of one prediction 100." in apart
+
+
+def test_the_table_holds_every_figure_in_full(tmp_path: Path) -> None:
+    found = finished(tmp_path)
+    found.put(found.results["cct"].but(quality=0.9000000000000123))
+    table = payload(Page(render(found, {})))["table"]
+    assert ",".join(table["columns"]) == found.table().splitlines()[0]
+    line = dict(zip(table["columns"], table["rows"]["cct"], strict=True))
+    assert float(line["quality"]) == 0.9000000000000123 and line["energy_mj"] == ""
+
+
+# -- galleries ---------------------------------------------------------------------------------------------------------
+def test_galleries_are_shown_for_those_that_have_one(tmp_path: Path) -> None:
+    page = Page(render(finished(tmp_path), {}, galleries={"cct": gallery(), "vit": {"rows": 0, "of": 0, "shown": []}}))
+    assert [a["data-name"] for tag, a in page.tags if a.get("class") == "gallery"] == ["cct"]
+    text = " ".join(page.text.split())
+    sentences = ("20 of the 40 test rows", "90 % sure", "true 1.500 predicted 2.250", "and 3 more columns")
+    for said in (*sentences, "accuracy 125.0 %"):
+        assert said in text, said
+    assert [a["src"] for tag, a in page.tags if tag == "img"] == [PNG]
+    assert payload(page)["scatters"] == {"cct": gallery()["scatter"]}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "javascript:alert(1)"])
+def test_hostile_galleries_stay_text(tmp_path: Path, name: str) -> None:
+    def page(of: dict[str, Any]) -> Page:
+        return Page(render(finished(tmp_path), CURVES, galleries={"cct": of}))
+
+    harmless = gallery(image="cat", sound="cat", true="cat", said="cat")
+    clean, dirty = page(harmless), page(gallery(name, image=name, sound=PNG + name, true=name, said=name))
+    assert name in dirty.text, "it is shown as it is written"
+    assert [tag for tag, _ in dirty.tags] == [tag for tag, _ in clean.tags]
+    assert not [a for _, a in dirty.tags for key in a if key.startswith("on")]
+    assert [a["src"] for tag, a in dirty.tags if tag in ("img", "audio")] == [PNG, "data:audio/wav;base64,UklGRg=="]
+
+
+def test_galleries_keep_within_their_room(tmp_path: Path) -> None:
+    large = {**gallery(), "shown": [{"true": "a", "said": "b", "text": "x" * 1000} for _ in range(2000)]}
+    endless = {**gallery(), "scatter": {"true": [0.0] * 10**6, "said": [0.0] * 10**6}}
+    page = render(finished(tmp_path), {}, galleries={"cct": large, "linear": gallery(), "vit": endless})
+    without = render(finished(tmp_path), {})
+    assert MOST_BYTES / 3 < len(page) - len(without) < 1.5 * MOST_BYTES
+    assert "Not shown, to keep this page small: vit." in page
+    assert 'data-name="linear"' in page
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
-    clean = Page(render(made(tmp_path), CURVES))
+    clean = Page(render(finished(tmp_path), CURVES))
     results = [result("cct", 0.9, title=name), result("bad", None, state=State.FAILED, error=name)]
     dirty_record = record(
         tmp_path, [*results, result("x", 0.8, baseline=True, title=name)], title=name, notes=[name], facts={name: name}
@@ -127,38 +200,3 @@ def test_a_comparison_without_any_result_still_has_a_report(tmp_path: Path) -> N
     assert "No candidate was trained to its end on digits: 1 failed." in page.text
     assert "vit did not run. Repeat the command to go on." in page.text
     assert len(text) < 100_000, "nothing is drawn, so the library that draws is left out"
-
-
-# -- in a browser ------------------------------------------------------------------------------------------------------
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
-    "--virtual-time-budget=5000",
-]  # fmt: skip
-
-
-def opened(path: Path, tmp_path: Path, *more: str) -> tuple[str, list[str]]:
-    """The page's elements after its scripts have run, and what the console said."""
-    command = [str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", *more, "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("size", ["1280,900", "390,800"])
-def test_the_page_draws_without_a_word_on_the_console(tmp_path: Path, size: str) -> None:
-    path = tmp_path / "report.html"
-    hostile = made(tmp_path, title="<script>document.title='owned'</script>", notes=HOSTILE)
-    hostile.results["cct"] = hostile.results["cct"].but(title=HOSTILE[1])
-    write_report(hostile, CURVES, path)
-    dom, said = opened(path, tmp_path, f"--window-size={size}")
-    assert not said
-    assert dom.count('class="main-svg"') >= 4, "two plots are drawn"
-    assert "<title>owned" not in dom
-    assert "onerror=alert(1)>" not in dom
-    assert re.search(r'<option value="0">latency of one prediction in ms</option>', dom)

@@ -9,16 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 import variorum
 from variorum.compare import candidates as taking_part
-from variorum.compare import compare, latency, process, worker
+from variorum.compare import compare, finals, latency, process, worker
 from variorum.compare.job import Job
+from variorum.compare.limits import Limits
 from variorum.compare.live import Quiet
+from variorum.compare.match import Match
 from variorum.compare.process import End
 from variorum.compare.record import Record
 from variorum.compare.result import State
-from variorum.compare.study import run
+from variorum.compare.storage import StorageLost
+from variorum.compare.study import DEATHS, LOCK, run
 from variorum.core import VariorumError
 from variorum.data.question import Question
 
@@ -45,14 +49,19 @@ class Here:
         with self.turn:
             if work is latency.last_pass:
                 return self._last(folder, told)
-            self.started.append(folder.name)
-            fault = self.faults.get(folder.name)
+            if work is worker.show:
+                worker.show(folder, told)
+                return 0, End.ITSELF
+            searching = folder.parent.name == "candidates"
+            name = folder.name if searching else f"{folder.parents[1].name}, seed {folder.name}"
+            self.started.append(name)
+            fault = self.faults.get(name)
             if isinstance(fault, BaseException):
                 raise fault
             if fault is not None:
                 return fault
             threads = torch.get_num_threads()
-            worker.work(folder, told)
+            work(folder, told)
             torch.set_num_threads(threads)
             return 0, End.ITSELF
 
@@ -68,17 +77,18 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     """Only the baselines take part, and memory is not measured in processes of its own."""
     found = Here()
     monkeypatch.setattr(process, "run", found.run)
-    monkeypatch.setattr(latency, "footprints", lambda bundles, inputs: dict.fromkeys(bundles, 1.0))
+    monkeypatch.setattr(latency, "footprints", lambda bundles, inputs: dict.fromkeys(bundles, 1.0).items())
     monkeypatch.setattr(taking_part, "entries", dict)
     return found
 
 
 def job(table: Path, **more: Any) -> Job:
-    return Job(str(table), **{"question": Question(target="y"), "minutes": 1.0, "workers": 2, **more})
+    by_steps = {"steps": 12, "match": Match.STEPS, "minutes": 60.0}
+    return Job(str(table), **{"question": Question(target="y"), "workers": 2, **by_steps, **more})
 
 
 def test_everything_that_is_promised_is_there(table: Path, tmp_path: Path, here: Here) -> None:
-    results = compare(table, target="y", minutes=1.0, out=tmp_path / "out", quiet=True)
+    results = compare(table, target="y", minutes=0.5, out=tmp_path / "out", quiet=True)
     frame = results.frame
     assert set(frame.index) == {"gradient-boosting", "linear", "nearest-neighbours"}
     assert (frame["state"] == "finished").all()
@@ -134,9 +144,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(table: Path,
     here.faults.clear()
     here.started.clear()
     record = run(job(table, workers=1), out, Quiet())
-    assert here.started == ["linear"], "what was finished is not trained again"
+    assert "linear" in here.started and "gradient-boosting" not in here.started, "what was finished is not repeated"
     assert all(result.finished and result.interleaved for result in record.results.values())
-    assert record.results["gradient-boosting"].quality == kept.results["gradient-boosting"].quality
+    assert record.results["gradient-boosting"].valid == kept.results["gradient-boosting"].valid
     assert record.elapsed > kept.elapsed
 
 
@@ -177,7 +187,7 @@ def test_nothing_is_written_when_the_question_is_wrong(table: Path, tmp_path: Pa
         job(table, question=Question(target="z")),
         job(table, systems=("cct",)),
         job(tmp_path / "none.csv"),
-        job(table, minutes=0.01),
+        job(table, minutes=0.01, steps=None, match=Match.TIME),
     ):
         with pytest.raises(VariorumError):
             run(wrong, tmp_path / "out", Quiet())
@@ -196,6 +206,76 @@ def test_what_the_brief_ones_leave_is_shared_equally_by_the_rest(
     granted = {name: result.granted_seconds for name, result in record.results.items()}
     assert here.started[0] == "linear"
     assert granted["small-cnn"] > granted["linear"]
+
+
+def test_the_best_are_trained_with_three_seeds(table: Path, tmp_path: Path, here: Here) -> None:
+    record = run(job(table), tmp_path / "out", Quiet())
+    assert all(r.finalist and r.seeds == 3 for r in record.finished)
+    name = record.finished[0].name
+    assert {f"{name}, seed {seed}" for seed in range(3)} <= set(here.started)
+    means = [worker.read_scores(finals.folder(record, name, seed)).mean for seed in range(3)]
+    assert record.results[name].quality == pytest.approx(np.mean(means))
+    assert record.results[name].spread == pytest.approx(np.std(means, ddof=1))
+    assert "3 seeds" in (record.results[name].interval or "")
+
+
+def test_a_final_that_fails_leaves_the_others(table: Path, tmp_path: Path, here: Here) -> None:
+    here.faults["linear, seed 1"] = (3, End.ITSELF)
+    record = run(job(table), tmp_path / "out", Quiet())
+    assert record.results["linear"].finished and record.results["linear"].seeds == 2
+    assert any("linear, seed 1, did not come to its end" in note for note in record.notes)
+
+
+def test_a_process_that_is_killed_is_started_again_but_not_for_ever(table: Path, tmp_path: Path, here: Here) -> None:
+    here.faults["linear"] = (-9, End.ITSELF)
+    run(job(table), tmp_path / "out", Quiet())
+    assert here.started.count("linear") == DEATHS
+
+
+def test_one_over_a_limit_is_out_and_does_not_win(table: Path, tmp_path: Path, here: Here) -> None:
+    record = run(job(table, limits=Limits(size_bytes=4000)), tmp_path / "out", Quiet())
+    out = record.results["nearest-neighbours"]
+    assert out.state is State.OUT and (out.over or "").endswith("over the limit of 4 kB")
+    assert "linear" in {result.name for result in record.finished}
+    assert (tmp_path / "out" / "winner").exists()
+
+
+def test_a_full_disk_stops_all_and_the_same_command_goes_on(
+    table: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, before = tmp_path / "out", here.run
+
+    def full(work: process.Work, folder: Path, *, told: Any, **rest: Any) -> tuple[int, End]:
+        if folder.name == "linear":
+            told({"lost": "OSError: no space left on device"})
+            return 1, End.ITSELF
+        return before(work, folder, told=told, **rest)
+
+    monkeypatch.setattr(process, "run", full)
+    with pytest.raises(StorageLost, match=r"no space left.*repeat the command"):
+        run(job(table, workers=1), out, Quiet())
+    monkeypatch.setattr(process, "run", before)
+    record = run(job(table, workers=1), out, Quiet())
+    assert all(result.finished for result in record.results.values())
+
+
+def test_two_do_not_work_in_one_folder(table: Path, tmp_path: Path, here: Here) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / LOCK), pytest.raises(VariorumError, match="no other comparison"):
+        run(job(table), out, Quiet())
+
+
+def test_by_steps_the_same_command_finds_the_same(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Here()
+    monkeypatch.setattr(process, "run", found.run)
+    monkeypatch.setattr(latency, "footprints", lambda bundles, inputs: dict.fromkeys(bundles, 1.0).items())
+    asked = job(table, systems=("turner-introduction",))
+    first, second = (run(asked, tmp_path / name, Quiet()) for name in "ab")
+    for name, result in first.results.items():
+        assert result.finished, result.error
+        assert result.quality == second.results[name].quality
+        assert result.chosen == second.results[name].chosen and result.trials == second.results[name].trials
 
 
 @pytest.mark.slow

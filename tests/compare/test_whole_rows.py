@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from samples.pairs import first_pair
 from variorum.compare.baselines.baseline import baselines
 from variorum.compare.baselines.minirocket import RocketBaseline, RocketRidge
 from variorum.compare.measure import score
@@ -20,7 +21,7 @@ from variorum.train.recipe import Budget, Run
 def trained(name: str, task: Task, seconds: float | None, told: list | None = None) -> Part:
     torch.set_num_threads(1)
     baseline = next(b for b in baselines(task) if b.name == name)
-    spec, recipe = baseline().pair(task)
+    spec, recipe = first_pair(baseline(), task)
     run = Run(Budget(seconds=seconds), report=(told if told is not None else []).append)
     return recipe.build().train(spec, task, run)
 
@@ -45,7 +46,7 @@ def test_it_learns_and_is_kept(tmp_path: Path, source: str, name: str, least: fl
 @pytest.mark.slow
 def test_pointnet_learns() -> None:
     task = load_task("digit-points")
-    spec, recipe = next(b for b in baselines(task) if b.name == "pointnet")().pair(task)
+    spec, recipe = first_pair(next(b for b in baselines(task) if b.name == "pointnet")(), task)
     torch.set_num_threads(1)
     model = recipe.build().train(spec, task, Run(Budget(steps=200)))
     assert score(model, task).mean > 0.6
@@ -53,9 +54,9 @@ def test_pointnet_learns() -> None:
 
 def test_minirocket_begins_with_every_class_and_ends_within_its_seconds() -> None:
     task, told = load_task("digit-rows"), []
-    recipe = RocketRidge(summary=RocketBaseline().pair(task)[1]["summary"], first=1)
+    recipe = RocketRidge(summary=first_pair(RocketBaseline(), task)[1]["summary"], first=1)
     torch.set_num_threads(1)
-    recipe.train(RocketBaseline().pair(task)[0], task, Run(Budget(seconds=2.0), report=told.append))
+    recipe.train(first_pair(RocketBaseline(), task)[0], task, Run(Budget(seconds=2.0), report=told.append))
     assert told[0]["step"] == 20, "twice as many rows as classes"
     assert [event["step"] for event in told] == sorted({event["step"] for event in told})
 

@@ -109,6 +109,20 @@ def test_linear_forecasts_equal_scikit_learn():
         model(inputs[:, 1:])
 
 
+def test_a_linear_forecast_from_the_last_steps_only_passes_over_the_others():
+    rng = np.random.default_rng(1)
+    past, ahead = rng.normal(size=(50, 4)), rng.normal(size=(50, 3))
+    last = past[:, -1:]
+    fitted = Ridge(alpha=0.3).fit(past - last, ahead - last)
+    model = LinearForecaster.from_sklearn(fitted, variables=1, context=9)
+    inputs = torch.zeros(50, 12, 1)
+    inputs[:, 5:9, 0] = torch.from_numpy(past).float()
+    expected = fitted.predict(past - last) + last
+    np.testing.assert_allclose(model(inputs)[..., 0].detach().numpy(), expected, atol=1e-5)
+    inputs[:, :5] = 100.0
+    np.testing.assert_allclose(model(inputs)[..., 0].detach().numpy(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(("season", "expected"), [(1, [5, 5, 5, 5, 5]), (2, [4, 5, 4, 5, 4]), (6, [0, 1, 2, 3, 4])])
 def test_seasonal_naive_repeats(season, expected):
     inputs = torch.zeros(1, 11, 2)

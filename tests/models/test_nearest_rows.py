@@ -9,9 +9,9 @@ from variorum.core import VariorumError
 from variorum.models.nearest_rows import NearestRows
 
 
-def shown(rows, answers, k, classes=0):
+def shown(rows, answers, k, classes=0, metric="euclidean"):
     kind = KNeighborsClassifier if classes else KNeighborsRegressor
-    fitted = kind(n_neighbors=k, algorithm="brute").fit(rows, answers)
+    fitted = kind(n_neighbors=k, algorithm="brute", metric=metric).fit(rows, answers)
     return fitted, NearestRows.from_sklearn(fitted, columns=(0,) * rows.shape[1], classes=classes)
 
 
@@ -23,6 +23,17 @@ def test_classes_and_their_shares_are_those_of_scikit_learn(k):
     told = model(torch.from_numpy(asked))
     np.testing.assert_allclose(told.exp().numpy(), fitted.predict_proba(asked), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(told.argmax(dim=1).numpy(), fitted.predict(asked))
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_manhattan_distances_are_those_of_scikit_learn(k):
+    draw = np.random.default_rng(3)
+    rows, asked = draw.standard_t(1, size=(40, 6)).astype(np.float32), draw.normal(size=(60, 6)).astype(np.float32)
+    fitted, model = shown(rows, np.arange(40) % 3, k, classes=3, metric="manhattan")
+    told = model(torch.from_numpy(asked)).exp().numpy()
+    np.testing.assert_allclose(told, fitted.predict_proba(asked), rtol=0, atol=1e-6)
+    _, straight = shown(rows, np.arange(40) % 3, k, classes=3)
+    assert np.abs(told - straight(torch.from_numpy(asked)).exp().numpy()).max() > 0.1, "the metric matters here"
 
 
 @pytest.mark.parametrize("k", [1, 4, 20])
@@ -80,9 +91,9 @@ def test_many_rows_are_answered_in_pieces(monkeypatch):
 
 def test_what_cannot_be_kept_is_refused():
     rows = np.zeros((4, 2), np.float32)
-    for more in ({"weights": "distance"}, {"metric": "manhattan"}):
+    for more in ({"weights": "distance"}, {"metric": "chebyshev"}):
         fitted = KNeighborsRegressor(n_neighbors=1, **more).fit(rows, np.zeros(4))
-        with pytest.raises(VariorumError, match="uniform weights and the Euclidean metric"):
+        with pytest.raises(VariorumError, match="uniform weights and the Euclidean or the Manhattan metric"):
             NearestRows.from_sklearn(fitted, columns=(0, 0), classes=0)
     fitted = KNeighborsRegressor(n_neighbors=1).fit(rows, np.zeros(4))
     with pytest.raises(VariorumError, match="expected 3 features, found 2"):

@@ -166,7 +166,7 @@ def test_branches_see_the_image_in_their_sizes():
 
 def test_weights_of_the_fusion_can_be_heard():
     """Hooks name layers of each branch and the fusion; a class token's weights over the other's patches add to 1."""
-    model = find_entry(SLUG).fit("images").fill(channels=1, height=8, width=8, classes=10).build().eval()
+    model = find_entry(SLUG).fit("images", blocks=2).fill(channels=1, height=8, width=8, classes=10).build().eval()
     with listen(model, "blocks.0.fusion.mixers.*.weights", "blocks.1.branches.1.*.mixer.weights") as told:
         model(torch.randn(2, 1, 8, 8))
     assert [value[0].shape for name, value in told.items() if "fusion" in name] == [(2, 2, 1, 5), (2, 2, 1, 17)]

@@ -82,16 +82,29 @@ def test_the_recipe_trains_by_the_law_and_goes_on_with_it(tmp_path: Path) -> Non
     spec = decoder(dim=32, depth=1, heads=2, length=32)
     told: list[dict[str, float]] = []
     run = Run(Budget(steps=40), folder=tmp_path, report=told.append)
-    model = ByLaw(evaluations=0).train(spec, task, run)
+    recipe = ByLaw(evaluations=0, highest=1.0)
+    model = recipe.train(spec, task, run)
     tokens = tokens_of(40)
     inner = 12 * 32**2 + 13 * 32 + 2 * 32  # the block's matrices, its biases and norms, the last norm
     assert inner_parameters(model) == inner
     assert told[0]["lr"] == pytest.approx(RATE(inner, tokens))
     assert told[0]["rows"] == max(1, round(BATCH(tokens) / 32))
     again: list[dict[str, float]] = []
-    ByLaw(evaluations=0).train(spec, task, Run(Budget(steps=40), folder=tmp_path, report=again.append))
+    recipe.train(spec, task, Run(Budget(steps=40), folder=tmp_path, report=again.append))
     assert again[0]["lr"] == told[0]["lr"]
     assert len(again) < len(told), "a finished training is only read"
+
+
+def test_a_small_model_gets_no_higher_rate_than_it_may() -> None:
+    """The law itself would have these 13 thousand parameters learn faster."""
+    task, spec = TextTask("shakespeare", length=32), decoder(dim=32, depth=1, heads=2, length=32)
+    inner = 12 * 32**2 + 13 * 32 + 2 * 32
+    for highest in (ByLaw().highest, 2e-3):
+        told: list[dict[str, float]] = []
+        ByLaw(evaluations=0, highest=highest).train(spec, task, Run(Budget(steps=20), report=told.append))
+        assert told[0]["lr"] == highest < RATE(inner, tokens_of(20))
+    with pytest.raises(VariorumError, match="a highest rate above 1e-05"):
+        ByLaw(highest=1e-5)
 
 
 def test_a_task_without_a_vocabulary_is_refused() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from variorum.core import VariorumError
 from variorum.train.checkpoint import KEY, Checkpoint, load_module, module_tensors
 from variorum.train.descent import Descent
-from variorum.train.loop import FILE
+from variorum.train.kept import FILE
 from variorum.train.recipe import Budget, Run
 
 

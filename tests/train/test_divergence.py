@@ -7,6 +7,7 @@ from variorum.core import VariorumError
 from variorum.train import loop
 from variorum.train.checkpoint import Checkpoint
 from variorum.train.descent import Descent
+from variorum.train.kept import FILE
 from variorum.train.learner import Gradient
 from variorum.train.ledger import Ledger
 from variorum.train.optimizer import AdamW
@@ -55,7 +56,7 @@ def test_what_is_not_finite_is_not_kept(spec, task, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "gradient", poisoned)
     with pytest.raises(VariorumError, match="loss of step 4"):
         recipe.train(spec, task, Run(Budget(steps=9), folder=tmp_path, save=0.0))
-    assert Checkpoint.read(tmp_path / loop.FILE).record["step"] == 3
+    assert Checkpoint.read(tmp_path / FILE).record["step"] == 3
 
 
 @pytest.mark.parametrize("report", [1, 10])
@@ -64,4 +65,4 @@ def test_a_rate_far_too_high(spec, task, tmp_path, report):
     recipe = Descent(batch=4, evaluations=0, clip=None, report=report, optimizer=AdamW.spec(lr=1e30))
     with pytest.raises(VariorumError, match=r"of step (2|3): expected a finite number.*Lower the learning rate"):
         recipe.train(spec, task, Run(Budget(steps=20), folder=tmp_path))
-    assert not (tmp_path / loop.FILE).exists()
+    assert not (tmp_path / FILE).exists()

@@ -10,8 +10,8 @@ from variorum.objectives.cross_entropy import CrossEntropy
 from variorum.train import precision
 from variorum.train.checkpoint import Checkpoint
 from variorum.train.descent import Descent
+from variorum.train.kept import FILE
 from variorum.train.learner import Learner
-from variorum.train.loop import FILE
 from variorum.train.precision import Choice, Precision, choose, judge
 from variorum.train.recipe import Budget, Run
 

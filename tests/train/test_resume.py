@@ -14,7 +14,7 @@ from train.tiny_decoder import tiny_decoder
 from variorum.core import VariorumError
 from variorum.train.checkpoint import Checkpoint
 from variorum.train.descent import Descent
-from variorum.train.loop import FILE
+from variorum.train.kept import FILE
 from variorum.train.optimizer import AdamW
 from variorum.train.recipe import Budget, Run
 from variorum.train.schedule import WarmupCosine

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 
 def write(path: Path, text: str) -> None:
     """Replace the file at ``path`` by one that holds ``text`` (UTF-8)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with fresh.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -21,7 +22,8 @@ def write(path: Path, text: str) -> None:
 
 def copy_folder(source: Path, path: Path) -> None:
     """Replace the folder at ``path`` by a copy of ``source``; a reader sees the old one, none, or the new one."""
-    fresh, old = (path.with_name(f".{path.name}.{word}.{os.getpid()}") for word in ("new", "old"))
+    mine = uuid.uuid4().hex  # another machine may do the same in the same folder
+    fresh, old = (path.with_name(f".{path.name}.{word}.{mine}") for word in ("new", "old"))
     try:
         shutil.copytree(source, fresh)
         if path.exists():

@@ -1,5 +1,6 @@
 """The memory that a bundle needs to answer: each is loaded in a fresh process, forked by a server that has torch."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ def footprint(bundle: str, inputs: dict[str, Any]) -> float:
     return peak.mib
 
 
-def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> dict[str, float]:
-    """The memory of each bundle, each in a fresh process that a server with torch forks."""
+def footprints(bundles: dict[str, str], inputs: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Names and the memory of each bundle, each in a fresh process that a server with torch forks."""
     with pool(1, tasks_each=1) as processes:
-        return {name: processes.submit(footprint, bundle, inputs).result() for name, bundle in bundles.items()}
+        for name, bundle in bundles.items():
+            yield name, processes.submit(footprint, bundle, inputs).result()

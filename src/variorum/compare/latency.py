@@ -1,8 +1,8 @@
 """How long a prediction takes. All candidates take turns, so that a noisy machine hits all alike.
 
 The last pass over a run folder, in a fresh process, loads every finished bundle, times one prepared row on one thread
-and batches on all threads in shuffled rounds, and writes ``latency.json``. The memory of each is measured before, in a
-process of its own (see ``footprint``).
+and batches on all threads in shuffled rounds, and writes ``latency.json``. The memory of each is measured then, in a
+process of its own (see ``footprint``), and its energy.
 """
 
 import json
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from variorum.compare import atomic
+from variorum.compare.energy import millijoules
 from variorum.compare.footprint import footprints
 from variorum.compare.job import Job
 from variorum.compare.machine import default_threads
@@ -96,7 +97,6 @@ def last_pass(out: Path, tell: Tell) -> None:
     tell({"stage": "timing"})
     task = load_task(job.data, job.question, seed=job.seed)
     single = next(iter(task.held_out("test", 1))).inputs
-    memory = footprints(asked["bundles"], single)
     models: dict[str, nn.Module] = {name: load(bundle).model for name, bundle in asked["bundles"].items()}
     one: dict[str, list[float]] = {name: [] for name in models}
     many: dict[str, list[float]] = {name: [] for name in models}
@@ -110,9 +110,20 @@ def last_pass(out: Path, tell: Tell) -> None:
     rounds(
         models, batch, seconds=0.4 * asked["seconds"], seed=job.seed, told=lambda name, took: many[name].extend(took)
     )
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in models:
         middle, high = summary(one[name])
-        found[name] = {"latency_ms": middle, "latency_p95_ms": high, "interleaved": True, "memory_mb": memory[name],
+        found[name] = {"latency_ms": middle, "latency_p95_ms": high, "interleaved": True,
                        "throughput": rows / median(many[name]), "batch": rows}  # fmt: skip
+    _write(out, found)
+    for name, mib in footprints(asked["bundles"], single):
+        found[name]["memory_mb"] = mib
+        _write(out, found)
+    for name, model in models.items():
+        found[name]["energy_mj"] = millijoules(model, single)
+    _write(out, found)
+
+
+def _write(out: Path, found: dict[str, dict[str, Any]]) -> None:
+    """What is known so far stands if time runs out."""
     atomic.write(out / FOUND, json.dumps(found, indent=1, allow_nan=False) + "\n")

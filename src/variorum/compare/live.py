@@ -55,6 +55,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._start = time.monotonic()
+        self._again: set[str] = set()
 
     def began(self, record: Record, deadline: float) -> None:
         """Say who takes part."""
@@ -67,8 +68,12 @@ class Lines:
 
     def changed(self, result: Result) -> None:
         """A line with what is known of the candidate."""
-        if result.state is State.RUNNING:
-            self.says(f"{result.name}: runs for {words.span(result.granted_seconds)}")
+        if result.state is State.RUNNING and result.finalist:
+            if result.name not in self._again:
+                self.says(f"{result.name}: trained again with several seeds{_for(result, ', ', ' each')}")
+            self._again.add(result.name)
+        elif result.state is State.RUNNING:
+            self.says(f"{result.name}: runs{_for(result, ' for ', '')}")
         elif result.state is State.FINISHED:
             score = words.share(result.quality, metric=result.metric)
             low, high = (words.share(v, metric=result.metric) for v in (result.low, result.high))
@@ -77,11 +82,18 @@ class Lines:
             )
         elif result.state is State.FAILED:
             self.says(f"{result.name}: failed: {result.error}")
+        elif result.state is State.OUT:
+            self.says(f"{result.name}: out: {result.over}")
 
     def says(self, sentence: str) -> None:
         """The sentence after the time since the start."""
         clock = words.span(time.monotonic() - self._start)
         self.console.print(f"[{clock:>8}] {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _for(result: Result, before: str, after: str) -> str:
+    """The seconds that a candidate was granted; nothing where it runs as long as it takes."""
+    return "" if result.granted_seconds is None else f"{before}{words.span(result.granted_seconds)}{after}"
 
 
 class Board:

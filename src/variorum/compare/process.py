@@ -5,32 +5,33 @@ a system cannot do that, they are started anew.
 """
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
-from multiprocessing import forkserver
+from errno import EDQUOT, ENOSPC
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from variorum.compare.storage import StorageLost
 from variorum.core import VariorumError
 from variorum.runtime.allocator import keep_memory
+from variorum.train import apart
 
 Tell = Callable[[dict[str, Any]], None]
 Work = Callable[[Path, Tell], None]
 """What a process does: it is given its folder, and what to tell events with. A function of a module."""
 
-FORKS = sys.platform == "linux"  # elsewhere libraries may not survive a fork
-CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
-IMPORTED = ("variorum.compare.worker", "variorum.compare.latency", "lightning_fabric")
+Place = Callable[..., "tuple[int, End]"]
+"""Where work is done: :func:`run`, or what is called alike."""
+
+IMPORTED = ("variorum.compare.search", "variorum.compare.latency", "lightning_fabric")
 TICK = 0.2
 GRACE = 5.0
 
@@ -39,15 +40,15 @@ _BOOKS = threading.Lock()  # multiprocessing keeps one list of children, which n
 
 def get_ready() -> None:
     """Start the server, which imports what the work needs while its parent does something else."""
-    if FORKS:
-        CONTEXT.set_forkserver_preload(list(IMPORTED))
-        forkserver.ensure_running()
+    apart.get_ready(IMPORTED)
 
 
 def pool(workers: int, *, tasks_each: int | None = None) -> ProcessPoolExecutor:
     """Processes for calls that need no folder and no log, forked and tied to this one as those of :func:`run` are."""
     get_ready()
-    return ProcessPoolExecutor(workers, mp_context=CONTEXT, initializer=tie, max_tasks_per_child=tasks_each)
+    return ProcessPoolExecutor(
+        workers, mp_context=apart.context(), initializer=apart.tie, max_tasks_per_child=tasks_each
+    )
 
 
 class End(StrEnum):
@@ -67,9 +68,9 @@ def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     get_ready()
-    events, sender = CONTEXT.Pipe(duplex=False)
-    child = CONTEXT.Process(target=_child, args=(work, folder, log, sender))
-    with _BOOKS, _without_script():
+    events, sender = apart.context().Pipe(duplex=False)
+    child = apart.context().Process(target=_child, args=(work, folder, log, sender))
+    with _BOOKS, apart.without_script():
         child.start()
     sender.close()
     try:
@@ -80,17 +81,6 @@ def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop
         _end(child)
         events.close()
     return child.exitcode, end
-
-
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Keep a child from running its parent's script again: it needs none of it, and not every script guards itself."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
 
 
 def _listen(child: Any, events: Connection, deadline: float, told: Tell, stop: threading.Event) -> End:
@@ -130,7 +120,7 @@ def _end(child: Any) -> None:
 
 def _child(work: Work, folder: Path, log: Path, sender: Connection) -> None:
     """What runs in the process."""
-    tie()
+    apart.tie()
     keep_memory()
     errors = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(errors, 1)
@@ -142,36 +132,29 @@ def _child(work: Work, folder: Path, log: Path, sender: Connection) -> None:
 
     try:
         work(folder, tell)
-    except VariorumError as error:
-        tell({"error": str(error)})
-        raise SystemExit(2) from error
+    except Exception as error:
+        explain(error, tell)
+        raise
     except KeyboardInterrupt:
         raise SystemExit(130) from None  # the parent stops the comparison; what was trained is in the checkpoint
-    except MemoryError as error:
-        tell({"error": "out of memory"})
-        raise SystemExit(3) from error
-    except Exception as error:
-        tell({"error": f"{type(error).__name__}: {error}"})
-        raise
 
 
-def tie() -> None:
-    """Give this process a group of its own, which ends as soon as the process that asked for it is gone.
+def explain(error: Exception, tell: Tell) -> None:
+    """Tell of an error; one that is nobody's fault as ``{"lost": text}``."""
+    says = str(error) if isinstance(error, VariorumError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        says = "out of memory"
+    tell({"lost" if not_its_fault(error) else "error": says})
 
-    What it starts ends with it, and a terminal's Ctrl-C stops at its parent.
-    """
-    if sys.platform != "win32":
-        os.setsid()
-    parent = multiprocessing.parent_process()
 
-    def follow() -> None:
-        assert parent is not None, "multiprocessing started this process"
-        parent.join()
-        if sys.platform != "win32":
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+def not_its_fault(error: BaseException) -> bool:
+    """Is it the machine's fault rather than the work's: a full disk, a database that does not answer?"""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, StorageLost) or (isinstance(seen, OSError) and seen.errno in (ENOSPC, EDQUOT)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def says_exit(code: int) -> str:

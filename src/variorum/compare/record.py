@@ -1,6 +1,7 @@
 """The run folder: ``run.json`` and ``results.csv`` are rewritten after every candidate; nothing finished is lost."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from variorum.compare.result import Result, State
 from variorum.core import VariorumError
 from variorum.core.spec import read_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Record:
     """A comparison in its folder.
 
     data: what the reader found: title, kind, metric, rows, warnings.     elapsed: seconds spent so far, over all runs.
-    shares: seconds granted to each candidate of a phase (see ``study``), fixed when the phase first begins.
+    flops: of every whole training, where those are made equal.
     """
 
     out: Path
@@ -32,12 +33,24 @@ class Record:
     candidates: list[Candidate]
     results: dict[str, Result]
     elapsed: float = 0.0
-    shares: dict[str, float] = field(default_factory=dict)
+    flops: float | None = None
     notes: list[str] = field(default_factory=list)
 
     def folder(self, name: str) -> Path:
         """The folder of a candidate."""
         return self.out / "candidates" / name
+
+    @property
+    def study(self) -> str:
+        """The comparison's name in the storage: the same for all machines that were given the same command."""
+        asked = json.dumps({**self.job.to_dict(), "data": self.data["fingerprint"], "workers": None, "storage": None,
+                            "ray": None}, sort_keys=True)  # fmt: skip
+        return f"{self.out.name}-{hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()}"
+
+    def note(self, sentence: str) -> None:
+        """Note what the report should say, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     @property
     def ordered(self) -> list[Result]:
@@ -69,7 +82,7 @@ class Record:
             "data": self.data,
             "machine": self.machine,
             "elapsed_seconds": round(self.elapsed, 1),
-            "shares": self.shares,
+            "flops": self.flops,
             "notes": self.notes,
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "results": [result.to_dict() for result in self.ordered],
@@ -105,7 +118,7 @@ class Record:
                 candidates=[Candidate.from_dict(node) for node in tree["candidates"]],
                 results={node["name"]: Result.from_dict(node) for node in tree["results"]},
                 elapsed=tree["elapsed_seconds"],
-                shares=tree["shares"],
+                flops=tree["flops"],
                 notes=tree["notes"],
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -115,7 +128,10 @@ class Record:
     def check_same(self, job: Job, data: dict[str, Any]) -> None:
         """Raise :class:`VariorumError` if this folder holds another comparison than the one asked for."""
         for name, mine, theirs in (
-            *((n, getattr(self.job, n), getattr(job, n)) for n in ("data", "question", "systems", "minutes", "seed")),
+            *(
+                (n, getattr(self.job, n), getattr(job, n))
+                for n in ("data", "question", "systems", "minutes", "seed", "limits", "match", "steps")
+            ),
             ("content of the data", self.data["fingerprint"], data["fingerprint"]),
         ):
             if mine != theirs:

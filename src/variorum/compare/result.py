@@ -20,8 +20,8 @@ class State(StrEnum):
 class Result:
     """One row of ``results.csv``.
 
-    quality, low, high: mean held-out score over all ``seeds`` it was trained with, and its 95 percent interval, found as
-    ``interval`` says.     spread: standard deviation of the score from seed to seed; None for a single one.
+    quality, low, high: mean held-out score over all ``seeds`` it was trained with, and its 95 percent interval, found
+    as ``interval`` says.     spread: standard deviation of the score from seed to seed; None for a single one.
     finalist: was it trained with several seeds, being among the best by ``valid``, its score on the validation rows?
     trials: trainings of its search; ``stopped`` of them were ended early.     chosen: what the search chose, in words.
     over: the limit that it breaks, in words.     energy_mj: of one prediction, millijoules, where the machine tells.

@@ -22,6 +22,18 @@ def share(value: float | None, *, metric: str | None) -> str:
     return f"{100 * value:.1f} %" if metric == "accuracy" else number(value)
 
 
+def deviation(value: float | None, *, metric: str | None) -> str:
+    """A deviation of scores: of accuracies in points of percent, everything else as a number."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} points" if metric == "accuracy" else number(value, digits=2)
+
+
+def millijoules(value: float | None) -> str:
+    """Energy: 0.412 mJ."""
+    return "–" if value is None else f"{number(value)} mJ"
+
+
 def count(value: float | None) -> str:
     """A count: 912, 1.2 k, 3.4 M, 12.0 G, 1.3 T."""
     if value is None:

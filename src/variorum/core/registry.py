@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROOMS = ("layers", "models", "objectives", "data", "programs", "train", "compress", "adapt", "explain", "runtime",
          "systems", "compare", "claims")  # fmt: skip
+APART = "variorum.compare.estimators"
+"""Registers nothing, and is built on scikit-learn, whose import takes seconds: left to who asks for it."""
 PLUGINS = "variorum.plugins"
 
 _classes: dict[str, type["Registered"]] = {}
@@ -99,7 +101,8 @@ def _import_all() -> None:
             continue
         package = importlib.import_module(f"variorum.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+            if not module.name.startswith(APART):
+                importlib.import_module(module.name)
     for plugin in entry_points(group=PLUGINS):
         plugin.load()
 

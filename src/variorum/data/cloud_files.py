@@ -8,6 +8,7 @@ import numpy as np
 
 from variorum.core import VariorumError
 from variorum.data.decode import decode
+from variorum.data.folders import shown
 from variorum.data.npz import NUMBERS, known, labels_of, names_in, numeric, read_npz, rows_of
 
 MESHES = frozenset({".obj", ".off", ".ply", ".stl"})
@@ -158,5 +159,5 @@ def _from_text(path: Path) -> np.ndarray:
 
 
 def _unreadable(path: Path, found: str) -> VariorumError:
-    return VariorumError(str(path), expected="points with x, y and z, or a mesh of triangles", found=found,
+    return VariorumError(shown(path), expected="points with x, y and z, or a mesh of triangles", found=found,
                          do="Remove or replace the file.")  # fmt: skip

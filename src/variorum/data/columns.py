@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -49,6 +50,14 @@ class Column(Registered, abstract=True):
     def encode(self, values: "pd.Series") -> np.ndarray:
         """Raw values (rows,) -> (rows, columns) float32; NaN is a missing number."""
 
+    @abstractmethod
+    def strange(self, values: "pd.Series") -> list[str]:
+        """A sentence for each kind of raw values that training did not know, and what is made of them."""
+
+    @abstractmethod
+    def said(self, encoded: np.ndarray) -> list[str | None]:
+        """What :meth:`encode` made, as people read it, as far as that can be told; None for what is not known."""
+
 
 class NumberColumn(Column):
     """(x - mean) / scale, NaN where x is missing, no number or infinite. written: how texts write their numbers."""
@@ -71,6 +80,20 @@ class NumberColumn(Column):
 
     def encode(self, values: "pd.Series") -> np.ndarray:
         return standardise(numbers(values, self.written), self.mean, self.scale)[:, None]
+
+    def strange(self, values: "pd.Series") -> list[str]:
+        read = numbers(values, self.written)
+        with np.errstate(over="ignore"):
+            far = values[np.abs(read - self.mean) > LARGEST * self.scale]
+        why = f"are farther than {LARGEST:,.0f} deviations from the mean of training, and cut there"
+        lost = _lost(values, read)
+        return [*_sentence(self.name, lost, "are no finite numbers, and read as missing"),
+                *_sentence(self.name, far, why)]  # fmt: skip
+
+    def said(self, encoded: np.ndarray) -> list[str | None]:
+        values = encoded[:, 0].astype(np.float64) * self.scale + self.mean
+        # float32 keeps about seven digits of the standardised value: more than five would be made up.
+        return [None if math.isnan(value) else f"{_near_zero(value, self.scale):.5g}" for value in values]
 
 
 class CategoryColumn(Column):
@@ -95,6 +118,14 @@ class CategoryColumn(Column):
 
     def encode(self, values: "pd.Series") -> np.ndarray:
         return words(values).map(self._codes).fillna(0).to_numpy(np.float32)[:, None]
+
+    def strange(self, values: "pd.Series") -> list[str]:
+        read = words(values)
+        new = read[read.notna() & ~read.isin(self.categories)]
+        return _sentence(self.name, new, "are none of the categories that the model learned, and read as unknown")
+
+    def said(self, encoded: np.ndarray) -> list[str | None]:
+        return [self.categories[int(code) - 1] if code else None for code in encoded[:, 0]]
 
 
 class DateColumn(Column):
@@ -125,15 +156,57 @@ class DateColumn(Column):
         waves = [wave(turn) for turn in turns for wave in (np.sin, np.cos)]
         return np.stack([standardise(seconds, self.mean, self.scale), *waves], axis=1).astype(np.float32)
 
+    def strange(self, values: "pd.Series") -> list[str]:
+        why = f"are no dates written as in training ({self.format}), and read as missing"
+        return _sentence(self.name, _lost(values, _seconds(values, self.format)), why)
+
+    def said(self, encoded: np.ndarray) -> list[str | None]:
+        # A little is added, as the rounding of float32 could make midnight the day before.
+        seconds = encoded[:, 0].astype(np.float64) * self.scale + self.mean + 1e-6 * self.scale
+        return [None if math.isnan(value) else _day(value) for value in seconds]
+
+
+def _near_zero(value: float, scale: float) -> float:
+    """0 for what is 0 but for the rounding of float32."""
+    return 0.0 if abs(value) < 1e-6 * scale else value
+
+
+def _day(seconds: float) -> str:
+    """The date of seconds since 1970; beyond the calendar, the year alone."""
+    year = 1970 + seconds / (365.2425 * 86400)
+    if not 1 < year < 9999:
+        return f"year {year:.0f}"
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).strftime("%Y-%m-%d")
+
+
+def _lost(values: "pd.Series", read: np.ndarray) -> "pd.Series":
+    """The values that were read as NaN although they do not say that they are missing."""
+    lost = values[np.isnan(read) & values.notna().to_numpy(bool)]
+    return lost[[not (isinstance(value, str) and value.strip().lower() in MISSING) for value in lost]]
+
+
+def _sentence(name: str, values: "pd.Series", why: str) -> list[str]:
+    """None, or one that shows the first of the values, each once."""
+    different = list(dict.fromkeys(str(value)[:40] for value in values))
+    shown = ", ".join(map(repr, different[:5])) + (", ..." if len(different) > 5 else "")
+    return [f"Column {name!r}: {len(values)} values {why}: {shown}."] if len(values) else []
+
 
 def numbers(values: "pd.Series", written: Written = Written.PLAIN) -> np.ndarray:
     """Values as float64; what is no finite number, or a text that is written otherwise, is NaN."""
     import pandas as pd
 
-    if not pd.api.types.is_numeric_dtype(values):
-        values = parsed(values.astype("string").str.strip(), written)
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
+        values = parsed(as_texts(values), written)
     out = values.to_numpy(np.float64, na_value=math.nan)
     return np.where(np.isfinite(out), out, math.nan)
+
+
+def as_texts(values: "pd.Series") -> "pd.Series":
+    """Values as texts, stripped; missing ones stay so. Bytes, which need be no text, stand as Python writes them."""
+    if values.dtype == object:
+        values = values.map(lambda value: str(value) if isinstance(value, bytes) else value)
+    return values.astype("string").str.strip()
 
 
 def words(values: "pd.Series") -> "pd.Series":
@@ -212,7 +285,7 @@ def _seconds(values: "pd.Series", written: str) -> np.ndarray:
     import pandas as pd
 
     if not pd.api.types.is_datetime64_any_dtype(values):
-        values = pd.to_datetime(values.astype("string").str.strip(), format=written, errors="coerce", utc=True)
+        values = pd.to_datetime(as_texts(values), format=written, errors="coerce", utc=True)
     elif values.dt.tz is not None:
         values = values.dt.tz_convert("UTC")
     # In seconds, as nanoseconds do not reach beyond the year 2262.

@@ -1,6 +1,7 @@
 """Bytes of a text file as text, a piece at a time: UTF-8, UTF-16 or UTF-32 with a mark, else Windows-1252 by line."""
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,6 +11,8 @@ from variorum.core import VariorumError
 
 PIECE = 1 << 24
 """Bytes that are decoded at a time."""
+LOOKED_AT = 1 << 20
+"""Bytes of a file that are read to see whether it is text."""
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -17,6 +20,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 REPLACED = "\N{REPLACEMENT CHARACTER}"
+HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of characters (surrogates), which cannot be encoded alone."""
 
 
 @dataclass
@@ -38,6 +43,20 @@ class Repairs:
         if self.lost:
             said.append(f"{self.lost} characters could not be decoded and stand as {REPLACED!r}.")
         return said
+
+
+def is_utf8(head: bytes, *, cut: bool) -> bool:
+    """Is it text in UTF-8? cut: more follows, so that the last character may not be whole."""
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return cut and error.start >= len(head) - 3 and b"\0" not in head
+    return b"\0" not in head
+
+
+def whole(text: str) -> str:
+    """The same text if it can be encoded; else with a mark for each half of a character."""
+    return text if text.isascii() or not HALVES.search(text) else HALVES.sub(REPLACED, text)
 
 
 def decode(raw: bytes, subject: str) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,7 @@ R = TypeVar("R", bound=Rows)
 SEPARATORS = ",;\t|"
 LOOKED_AT = 50
 """Records that tell which separator it is."""
+MOST_COLUMNS = 100_000
 LARGEST_FIELD = (1 << 31) - 1
 """Characters of a field; what a C long holds everywhere."""
 SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*')
@@ -173,11 +175,14 @@ def _header(names: list[str], subject: str, notes: list[str]) -> tuple[str, ...]
 
 
 def check_names(names: Sequence[str], subject: str) -> None:
-    """Names that are repeated raise VariorumError."""
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    """Names that are repeated, or far too many, raise VariorumError."""
+    if len(names) > MOST_COLUMNS:
+        raise VariorumError(subject, expected=f"at most {MOST_COLUMNS:,} columns", found=f"{len(names):,}",
+                            do="Give each row a line of its own, or leave columns out.")  # fmt: skip
+    repeated = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if repeated:
         raise VariorumError(subject, expected="every column named once",
-                            found=f"{', '.join(map(repr, repeated))} repeated",
+                            found=f"{', '.join(map(repr, repeated[:6]))}{', ...' * (len(repeated) > 6)} repeated",
                             do="Rename or remove the columns.")  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Which rows: the split into train, valid and test, and the rows of each training batch. Both depend on seeds alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 SHARES = (0.6, 0.2, 0.2)
 """Parts of the rows that train, valid and test get."""
+VALID = 0.25
+"""Share of a published training part that is set aside to choose on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,23 @@ def stratified(strata: np.ndarray, seed: int) -> Parts:
         for part, cut in zip(parts, cuts, strict=True):
             part.append(cut)
     return Parts(*(np.sort(np.concatenate(part)) for part in parts))
+
+
+def as_given(strata: np.ndarray, parts: Sequence[str], seed: int) -> Parts:
+    """The split that somebody has made: ``parts`` says train, valid or test of each row.
+
+    strata: (rows,) integer stratum of each. Without valid rows, a quarter of each stratum of the training ones is set
+    aside, of a stratum of one row none.
+    """
+    told = np.array(parts)
+    train, valid = np.flatnonzero(told == "train"), np.flatnonzero(told == "valid")
+    if not len(valid):
+        rng = np.random.default_rng([seed, 0x7A11])
+        groups = [rng.permutation(train[strata[train] == code]) for code in np.unique(strata[train])]
+        held = [rows[: max(1, round(VALID * len(rows)))] for rows in groups if len(rows) > 1]
+        valid = np.sort(np.concatenate(held)) if held else valid
+        train = np.setdiff1d(train, valid)
+    return Parts(train, valid, np.flatnonzero(told == "test"))
 
 
 def strata_of(values: "pd.Series") -> np.ndarray:

@@ -16,7 +16,7 @@ from variorum.data.scaled_series import ScaledSeries, scaled
 from variorum.data.series_table import SeriesTable, read_columns
 from variorum.data.sets.bundled import find_set
 from variorum.data.task import Batch, Split, Task
-from variorum.data.windows import Cuts, Plan, apart, cut, plan, starts
+from variorum.data.windows import Cuts, Plan, apart, cut, cut_before_end, plan, starts
 from variorum.objectives.scaled_error import ScaledAbsoluteError
 
 
@@ -30,7 +30,8 @@ class ForecastTask(Task):
 
     source: a .csv, .tsv or .parquet file, or a bundled name.     horizon: steps to forecast.
     time, group, target: columns; without group there is one series; without target every column of numbers is told.
-    frame: the rows, when they have been read already; ``source`` then only names them.
+    frame: the rows, when they have been read already; ``source`` then only names them.     valid: the share of the last
+    steps that a training is judged on, when none are to be kept for a test.
 
     Times are put on regular steps (see :func:`variorum.data.pace.find_grid` and :mod:`variorum.data.regular`). The same
     times divide all series: what follows the first 60 percent of all steps is never trained on, the last 20 percent are
@@ -49,7 +50,7 @@ class ForecastTask(Task):
 
     def __init__(
         self, source: str, *, horizon: int | None = None, time: str | None = None, group: str | None = None,
-        target: str | None = None, frame: Any = None,
+        target: str | None = None, frame: Any = None, valid: float | None = None,
     ) -> None:  # fmt: skip
         bundled = find_set(source, "series") if frame is None else None
         usual = bundled.asks if bundled else {}
@@ -63,7 +64,8 @@ class ForecastTask(Task):
             frame, source, time=time or usual.get("time"), group=group or usual.get("group"),
             target=target or usual.get("target"),
         )  # fmt: skip
-        cuts = cut([one.steps for _, one in table.series], horizon)
+        steps = [one.steps for _, one in table.series]
+        cuts = cut(steps, horizon) if valid is None else cut_before_end(steps, horizon, valid)
         trained = [one.values[: max(0, cuts.valid - one.start)] for _, one in table.series]
         chosen = plan(trained, table.grid.build().seasons, horizon)
         self.context, self.season = chosen.context, chosen.season
@@ -135,6 +137,8 @@ class ForecastTask(Task):
         found = {part: starts(steps, real, told[part], self.context, self.horizon) for part in told}
         notes = []
         for part, first in found.items():
+            if cuts.test == cuts.end and part == "test":
+                continue
             if not len(first):
                 raise VariorumError(self.source, expected=f"windows with known values to {part} on", found="none",
                                     do="Give more rows, or a shorter --horizon.")  # fmt: skip
@@ -149,6 +153,9 @@ class ForecastTask(Task):
         valid, test = (_word(time) for time in table.grid.build().times(np.array([cuts.valid, cuts.test])))
         counts = {part: len(first) for part, first in self._starts.items()}
         series = f" of {len(self.series)} series" if len(self.series) > 1 else ""
+        if cuts.test == cuts.end:
+            return [f"Split by time: validation from {valid}; {counts['train']} training and {counts['valid']} "
+                    f"validation windows{series}."]  # fmt: skip
         return [f"Split by time: validation from {valid}, test from {test}; {counts['train']} training, "
                 f"{counts['valid']} validation and {counts['test']} test windows{series}."]  # fmt: skip
 

@@ -11,17 +11,22 @@ from torch import Tensor
 
 from variorum.core import Spec, VariorumError
 from variorum.core.errors import nearest
+from variorum.data.columns import LARGEST as FARTHEST
 from variorum.data.columns import numbers, words
+from variorum.data.given_frame import say, to_answer
 from variorum.data.opened import opened
 from variorum.data.preprocess import Preprocess
-from variorum.data.regular import Regular, regular
-from variorum.data.series_columns import known_column
+from variorum.data.regular import Regular, regular, repairs
 from variorum.data.time_grid import EvenGrid, NumberGrid, TimeGrid
 from variorum.data.times import MOST_UNREADABLE, NUMBERS, read_times
 from variorum.layers.series_code import bits, code
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Numbers of this size and more are no measurements, and missing."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +107,12 @@ class ForecastRows(Preprocess):
 
     def open(self, rows: Any) -> Contexts:
         """Rows from a path, a DataFrame, a dictionary of columns, or a list of dictionaries; times in any order."""
-        frame = _frame(rows)
-        for name in (self.time, *self.targets, *((self.group,) if self.group is not None else ())):
-            known_column(frame, name, "rows")
+        columns = (self.time, *self.targets, *((self.group,) if self.group is not None else ()))
+        frame = to_answer(_frame(rows), columns)
         found = self._found(frame)
-        values = [self.standardise(number, one.values[-self.context :]) for number, one in found]
+        # A model in float32 stays finite however far off a new value is.
+        values = [self.standardise(number, one.values[-self.context :]).clip(-FARTHEST, FARTHEST)
+                  for number, one in found]  # fmt: skip
         empty = np.zeros((0, self.context, len(self.targets)), np.float32)
         return Contexts(
             np.array([number for number, _ in found], np.int64),
@@ -123,10 +129,11 @@ class ForecastRows(Preprocess):
             example = str(frame[self.time].iloc[int(np.flatnonzero(np.isnan(times))[0])])[:60]
             raise VariorumError(f"time column {self.time!r}", expected=f"times written as in training ({self.written})",
                                 found=f"{example!r}", do="Write them alike.")  # fmt: skip
-        found, faults = series_of(frame, times, self._numbers(frame), self.grid, self.targets, limit=self.limit,
-                                  names=self.groups)  # fmt: skip
+        of = self._numbers(frame)
+        found, faults = series_of(frame, times, of, self.grid, self.targets, limit=self.limit, names=self.groups)
         if faults:
             raise faults[0]
+        say([*left_out(times, of, self.group), *repairs((one for _, one in found), self.limit)])
         for number, one in found:
             if len(one) < self.context:
                 raise VariorumError(series_name(self.groups[number]), expected=f"at least {self.context} steps, "
@@ -196,6 +203,7 @@ def series_of(
                             do="Give rows with times.")  # fmt: skip
     index = grid.index(times[kept])
     values = np.stack([numbers(frame[name])[kept] for name in targets], axis=1)
+    values = np.where(np.abs(values) < LARGEST, values, np.nan)
     order = np.argsort(numbers_of[kept], kind="stable")
     different, first = np.unique(numbers_of[kept][order], return_index=True)
     found, faults = [], []
@@ -209,6 +217,16 @@ def series_of(
     return found, faults
 
 
+def left_out(times: np.ndarray, numbers_of: np.ndarray, group: str | None) -> list[str]:
+    """A sentence for each kind of rows that :func:`series_of` leaves out."""
+    notes = []
+    if gone := int(np.isnan(times).sum()):
+        notes.append(f"{gone} rows without a time that can be read are left out.")
+    if gone := int((numbers_of < 0).sum()):
+        notes.append(f"{gone} rows without a name of {group!r} are left out.")
+    return notes
+
+
 def series_name(name: str) -> str:
     """How an error names a series."""
     return f"series {name!r}" if name else "series"
@@ -218,7 +236,9 @@ def _frame(rows: Any) -> "pd.DataFrame":
     import pandas as pd
 
     if isinstance(rows, str | Path):
-        return opened(rows, "series")[0]
+        frame, said = opened(rows, "series")
+        say(said)
+        return frame
     if isinstance(rows, pd.DataFrame):
         return rows
     try:

@@ -1,6 +1,7 @@
 """Reading a table from a file. What was repaired on the way is said; what would lose data is an error."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
@@ -9,8 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from variorum.core import VariorumError
-from variorum.core.errors import nearest
-from variorum.data.decode import Repairs, decode, decoded
+from variorum.data.decode import HALVES, REPLACED, Repairs, decode, decoded
 from variorum.data.delimited import SEPARATORS, Delimited, check_names, text_of, with_points
 from variorum.data.rows import PIECE, InMemory, OnDisk, Rows, as_frame, spilled
 
@@ -35,13 +35,14 @@ def read_table(path: str | Path, *, as_text: Sequence[str] = ()) -> "tuple[pd.Da
     unreadable file, rows longer than the header, and repeated names.
     """
     path = Path(path)
+    check_file(path)
     suffix, notes = path.suffix.lower(), list[str]()
     if suffix in ARROW:
         frame = _read(_arrow(path), path)
     else:
         text, notes = decode(path.read_bytes(), path.name)
         if suffix in LINES:
-            frame = _lines(text, path.name)
+            frame = _lines(text, path.name, notes)
         else:
             found = Delimited.of(text_of(text), path.name, DELIMITED.get(suffix, ","))
             notes += found.notes
@@ -58,6 +59,7 @@ def open_rows(path: str | Path, *, memory: int = MEMORY) -> tuple[Rows, tuple[st
     JSON lines are always read into memory.
     """
     path = Path(path)
+    check_file(path)
     suffix = path.suffix.lower()
     size = _bytes(path) if suffix in ARROW else path.stat().st_size
     if size <= memory or suffix in LINES:
@@ -84,11 +86,16 @@ def open_rows(path: str | Path, *, memory: int = MEMORY) -> tuple[Rows, tuple[st
     return rows, tuple(said)
 
 
-def check_trained_on(frame: "pd.DataFrame", name: str) -> None:
-    """Raise :class:`VariorumError` if a user's rows lack a column that the model was trained on."""
-    if name not in frame.columns:
-        raise VariorumError("table", expected=f"the column {name!r}, which the model was trained on",
-                            found="none of this name", do=nearest(name, map(str, frame.columns)))  # fmt: skip
+def check_file(path: Path) -> None:
+    """Raise :class:`VariorumError` for what is no file that can be read."""
+    try:
+        with path.open("rb"):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        found = "a folder" if path.is_dir() else getattr(error, "strerror", None) or str(error)
+        found = "no file of this name" if isinstance(error, FileNotFoundError) else found
+        raise VariorumError(str(path), expected=f"a file that can be read ({', '.join(sorted(TABLES))})", found=found,
+                            do="Check the path and its permissions.") from None  # fmt: skip
 
 
 def separator_of(header: str, path: Path) -> tuple[str, str]:
@@ -117,15 +124,17 @@ def first_rows(path: Path, rows: int) -> "pd.DataFrame | None":
             encoding = "utf-16" if wide else "utf-8-sig"
             with path.open(encoding=encoding, errors="replace", newline="") as file:
                 header = next((line for line in iter(lambda: file.readline(LONGEST_LINE), "") if line.strip()), "")
-            frame = pd.read_csv(
-                path, sep=separator_of(header, path)[0], index_col=False, skipinitialspace=True, low_memory=False,
-                nrows=rows, encoding=encoding, encoding_errors="replace", on_bad_lines="skip",
-            )  # fmt: skip
+            with warnings.catch_warnings():
+                # Rows longer than the header: whoever goes on to read the file is told their line.
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)
+                frame = pd.read_csv(
+                    path, sep=separator_of(header, path)[0], index_col=False, skipinitialspace=True, low_memory=False,
+                    nrows=rows, encoding=encoding, encoding_errors="replace", on_bad_lines="skip",
+                )  # fmt: skip
     except (VariorumError, OSError, ValueError, OverflowError):
         return None
-    if frame is not None:
-        frame.columns = [str(name).strip() for name in frame.columns]
-    return frame
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return frame if frame.columns.is_unique else None
 
 
 def _arrow(path: Path) -> "Dataset":
@@ -135,12 +144,12 @@ def _arrow(path: Path) -> "Dataset":
 
     try:
         if path.suffix.lower() == ".parquet":
-            check_names(parquet.read_schema(path).names, f"{path.name} header")
+            check_names([name.strip() for name in parquet.read_schema(path).names], f"{path.name} header")
             return dataset.dataset(path, format="parquet")
         with path.open("rb") as file:
             whole = file.read(6) == b"ARROW1"
         opened = (ipc.open_file if whole else ipc.open_stream)(pa.memory_map(str(path)))
-        check_names(opened.schema.names, f"{path.name} header")
+        check_names([name.strip() for name in opened.schema.names], f"{path.name} header")
         return dataset.dataset(path, format="ipc") if whole else dataset.dataset(opened.read_all())
     except _arrow_errors() as error:
         raise _unreadable(path, error) from None
@@ -179,7 +188,7 @@ def _bytes(path: Path) -> int:
     return sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
 
 
-def _lines(text: str, subject: str) -> "pd.DataFrame":
+def _lines(text: str, subject: str, notes: list[str]) -> "pd.DataFrame":
     """One JSON object a line. Lines that are none, or say a name twice, raise VariorumError."""
     import pandas as pd
 
@@ -187,15 +196,20 @@ def _lines(text: str, subject: str) -> "pd.DataFrame":
         check_names([name.strip() for name, _ in pairs], f"{subject} line {number}")
         return {name.strip(): value for name, value in pairs}
 
-    rows = []
+    rows, halves = [], 0
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                rows.append(json.loads(line, object_pairs_hook=unique))
+                row = json.loads(line, object_pairs_hook=unique)
+                if "\\ud" in line.lower() and HALVES.search(said := json.dumps(row, ensure_ascii=False)):
+                    row, halves = json.loads(HALVES.sub(REPLACED, said), object_pairs_hook=unique), halves + 1
+                rows.append(row)
             except (ValueError, RecursionError) as error:
                 raise VariorumError(f"{subject} line {number}", expected="a JSON object", found=str(error),
                                     do="Write one object a line.") from None  # fmt: skip
             if not isinstance(rows[-1], dict):
                 raise VariorumError(f"{subject} line {number}", expected="a JSON object", found=type(rows[-1]).__name__,
                                     do="Write one object a line.")  # fmt: skip
+    if halves:
+        notes.append(f"{halves} lines hold half characters (lone surrogates), which stand as {REPLACED!r}.")
     return pd.DataFrame(rows)

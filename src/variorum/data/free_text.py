@@ -7,6 +7,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+LETTERS = 10_000
+"""Of a value that are looked at to count its words."""
 FEWEST_WORDS = 3.0
 """Words that values of a column of free text have on average; names and codes have fewer."""
 FEWEST_DIFFERENT = 0.5
@@ -31,7 +33,7 @@ def is_free_text(values: "pd.Series", *, fewest: float = FEWEST_WORDS, different
     texts = texts[texts != ""]
     if not len(texts) or texts.nunique() < max(2.0, different * len(texts)):
         return False
-    return float(np.mean([_words(text) for text in texts])) >= fewest
+    return float(np.mean([_words(text) for text in texts.str[:LETTERS]])) >= fewest
 
 
 def _words(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.answering import objective_of, scored
-from variorum.data.draw import Parts, draw, stratified
-from variorum.data.folders import check_classes, files_in, given_files
+from variorum.data.draw import Parts, as_given, draw, stratified
+from variorum.data.folders import ByClass, by_class, given_files, shown
 from variorum.data.pictures import Pictures
 from variorum.data.pixels import decoding_errors, fitted, from_array, open_image
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
+from variorum.data.settled import Settled
 from variorum.data.targets import ClassTarget
 from variorum.data.task import Batch, Split, Task
 
@@ -34,6 +36,15 @@ UNREADABLE = 0.05
 """Share of a folder's images that may be broken; more is an error."""
 
 
+@dataclass(frozen=True)
+class GivenImages:
+    """Images in memory: arrays (height, width) or (height, width, 3), bytes or 0..1 floats; and their classes."""
+
+    images: Sequence[np.ndarray]
+    values: "pd.Series"
+    settled: Settled
+
+
 class ImagePixels(Preprocess):
     """Images -> (batch, channels, height, width) float32: resized, (value / 255 - mean) / std in each channel.
 
@@ -44,7 +55,13 @@ class ImagePixels(Preprocess):
     examples = ({"height": 8, "width": 8, "mean": (0.5,), "std": (0.25,), "labels": ("cat", "dog")},)
 
     def __init__(
-        self, *, height: int, width: int, mean: tuple[float, ...], std: tuple[float, ...], labels: tuple[str | int, ...]
+        self,
+        *,
+        height: int,
+        width: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        labels: tuple[str | int | float | bool, ...],
     ) -> None:
         if len(mean) != len(std) or len(mean) not in (1, 3):
             raise VariorumError("ImagePixels", expected="one mean and std for grey images, three for colour",
@@ -79,7 +96,7 @@ class ImagePixels(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        names = [str(row) for row in rows] if len(rows) and isinstance(rows[0], str | Path) else None
+        names = [shown(row) for row in rows] if len(rows) and isinstance(rows[0], str | Path) else None
         return pd.DataFrame(ClassTarget("class", labels=self.labels).said(outputs), index=names)
 
     def _pixels(self, image: Any) -> np.ndarray:
@@ -97,6 +114,7 @@ class ImageTask(Task):
     memory: bytes that the decoded images of a folder may take; more of them are kept on disk (see
     :class:`variorum.data.pictures.Pictures`), with the same results.
     shift: training images are moved at random by up to so many pixels; unless given, a fourteenth of the height.
+    given: the images, when they are in memory already; ``source`` then only names them.
     The split into train, valid and test (60/20/20, stratified) depends on ``seed`` alone. ``notes`` say what was
     detected, repaired and left out.
     """
@@ -114,18 +132,25 @@ class ImageTask(Task):
         shift: int | None = None,
         memory: int = MEMORY,
         seed: int = 0,
+        given: GivenImages | None = None,
     ) -> None:
         self.source, self.seed = source, seed
-        bundled = find_set(source, "images")
-        if bundled:
+        self.parts: Parts
+        bundled = find_set(source, "images") if given is None else None
+        if given is not None:
+            self._pictures, notes = _in_memory(given.images, size)
+            self.parts, target = given.settled.divide(given.values, seed)
+            labels, names = target.build().encode(given.values), target.build().labels
+        elif bundled:
             images, labels, names = bundled.read()
             self._pictures, notes = Pictures.given(_resized(images, size)[:, None]), [bundled.says]
+            self.parts = stratified(labels, seed)
         else:
-            self._pictures, labels, names, notes = _read_folder(Path(source), size, memory)
-        self.labels: tuple[str, ...] = tuple(names)
+            self._pictures, labels, names, given_parts, notes = _read_folder(Path(source), size, memory)
+            self.parts = stratified(labels, seed) if given_parts is None else as_given(labels, given_parts, seed)
+        self.labels: tuple[Any, ...] = tuple(names)
         self.notes: tuple[str, ...] = tuple(notes)
         self._targets = torch.from_numpy(labels)
-        self.parts: Parts = stratified(labels, seed)
         mean, std = self._pictures.moments(self.parts.train)
         _, height, width = self._pictures.shape
         self.shift = height // 14 if shift is None else shift
@@ -183,17 +208,22 @@ def _overlap(size: int, move: int) -> slice:
 
 def _images(rows: Any) -> Any:
     """Rows that a user gives: a file, a folder of images (with or without class folders), a list, or an array."""
-    return given_files(Path(rows), IMAGES, one="an image", what="images") if isinstance(rows, str | Path) else rows
+    if isinstance(rows, str | Path):
+        return given_files(Path(rows), IMAGES, one="an image", what="images")
+    if not isinstance(rows, list | tuple | np.ndarray | Tensor):
+        raise VariorumError("images", expected="a path, a list of paths or arrays, or an array (rows, height, width)",
+                            found=type(rows).__name__, do="Give one of these.")  # fmt: skip
+    return rows
 
 
 def _read_folder(
     folder: Path, size: tuple[int, int] | None, memory: int
-) -> tuple[Pictures, np.ndarray, tuple[str, ...], list[str]]:
-    """The images that could be decoded, their classes, the names of these, and notes."""
-    classes = check_classes(folder, IMAGES, "images")
-    paths = [(path, code) for code, sub in enumerate(classes) for path in files_in(sub, IMAGES)]
-    height, width = size or _common([path for path, _ in paths])
-    pictures, good, broken = Pictures.read([path for path, _ in paths], height, width, memory=memory)
+) -> tuple[Pictures, np.ndarray, tuple[str, ...], list[str] | None, list[str]]:
+    """The images that could be decoded, their classes, the names of these, their parts if folders tell, and notes."""
+    found = by_class(folder, IMAGES, "images")
+    paths, classes = found.files, found.names
+    height, width = size or _common(paths)
+    pictures, good, broken = Pictures.read(paths, height, width, memory=memory)
     if len(broken) > UNREADABLE * len(paths):
         raise VariorumError(
             str(folder),
@@ -201,22 +231,40 @@ def _read_folder(
             found=f"{len(broken)} of {len(paths)} broken, the first {broken[0].subject}: {broken[0].found}",
             do="Remove or replace them.",
         )
-    labels = np.array([paths[i][1] for i in good], np.int64)
+    good, left_out = _different(pictures, good, found)
+    labels = np.array([found.classes[i] for i in good], np.int64)
     counts = np.bincount(labels, minlength=len(classes))
-    if rare := [f"{sub.name} ({n})" for sub, n in zip(classes, counts, strict=True) if n < FEWEST]:
+    if rare := [f"{name} ({n})" for name, n in zip(classes, counts, strict=True) if n < FEWEST]:
         raise VariorumError(
             str(folder),
             expected=f"at least {FEWEST} images of each class",
             found=f"too few in {', '.join(rare[:6])}",
             do="Add images, or remove the class.",
         )
-    mode = "colour" if pictures.shape[0] == 3 else "grey"
-    notes = [f"{len(labels)} {mode} images of {len(classes)} classes as {height} x {width} pixels."]
+    notes = [f"{len(labels)} {_mode(pictures)} images of {len(classes)} classes as {height} x {width} pixels."]
     if broken:
         notes.append(f"{len(broken)} images could not be decoded and are left out (first: {broken[0].subject}).")
+    notes += [*found.notes, *left_out, *pictures.repairs()]
     if where := pictures.where:
         notes.append(where)
-    return pictures, labels, tuple(sub.name for sub in classes), notes
+    return pictures, labels, classes, [found.parts[i] for i in good] if found.parts else None, notes
+
+
+def _different(pictures: Pictures, good: Sequence[int], found: ByClass) -> tuple[list[int], list[str]]:
+    """Each image once, as a copy could stand in train and test, and none that is of two classes; and notes."""
+    classes, once = dict[str, set[int]](), dict[str, int]()
+    for i in good:
+        classes.setdefault(pictures.digest(i), set()).add(found.classes[i])
+        once.setdefault(pictures.digest(i), i)
+    torn = [i for i in good if len(classes[pictures.digest(i)]) > 1]
+    copies = [i for i in good if len(classes[pictures.digest(i)]) == 1 and once[pictures.digest(i)] != i]
+    whys = ((copies, "are copies of others"), (torn, "stand in several classes"))
+    notes = [f"{len(rows)} images that {why} are left out (first: {shown(found.files[rows[0]])})."
+             for rows, why in whys if rows]  # fmt: skip
+    gone = {*torn, *copies}
+    kept = [i for i in good if i not in gone]
+    pictures.keep(kept)
+    return kept, notes
 
 
 def _common(paths: Sequence[Path]) -> tuple[int, int]:
@@ -229,8 +277,25 @@ def _common(paths: Sequence[Path]) -> tuple[int, int]:
         with suppress(*decoding_errors()), Image.open(path) as image:
             sizes.append(image.size)
     width, height = np.median(sizes or [(LARGEST, LARGEST)], axis=0)
+    return _cut_down(height, width)
+
+
+def _cut_down(height: float, width: float) -> tuple[int, int]:
     scale = min(1.0, LARGEST / max(width, height))
     return max(4, round(height * scale / 4) * 4), max(4, round(width * scale / 4) * 4)
+
+
+def _in_memory(images: Sequence[np.ndarray], size: tuple[int, int] | None) -> tuple[Pictures, list[str]]:
+    """The images at one size, in colour if any of them has one, and a note."""
+    opened = [from_array(image) for image in images]
+    height, width = size or _cut_down(*np.median([image.size[::-1] for image in opened], axis=0))
+    pixels = np.stack([fitted(image, height, width, 3) for image in opened])
+    pictures = Pictures.given(pixels if (pixels != pixels[:, :1]).any() else pixels[:, :1].copy())
+    return pictures, [f"{len(images)} {_mode(pictures)} images as {height} x {width} pixels."]
+
+
+def _mode(pictures: Pictures) -> str:
+    return "colour" if pictures.shape[0] == 3 else "grey"
 
 
 def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

@@ -40,6 +40,8 @@ def choose(values: "pd.Series") -> tuple[Spec[Column] | None, str | None]:
         return None, f"Column {name} is left out: it is missing in every row."
     if not values.dropna().map(pd.api.types.is_scalar).all():
         return None, f"Column {name} is left out: it holds lists or other nested values."
+    if values.dropna().map(lambda value: isinstance(value, bytes)).any():
+        return None, f"Column {name} is left out: it holds raw bytes."
     if pd.api.types.is_bool_dtype(values):
         return _varied(CategoryColumn.fit, values, values.nunique())
     if written := written_as(values):

@@ -14,6 +14,8 @@ from variorum.data.alike import draw_alike, in_turn
 from variorum.data.answering import METRICS, objective_of, scored
 from variorum.data.columns import moments, standardise
 from variorum.data.draw import Parts
+from variorum.data.given_frame import say
+from variorum.data.npz import real
 from variorum.data.preprocess import Preprocess
 from variorum.data.row_answers import answers
 from variorum.data.series_files import SeriesFile, read_series
@@ -65,9 +67,11 @@ class SeriesRows(Preprocess):
             if not Path(rows).exists():
                 raise VariorumError(str(rows), expected="a file of series (.ts, .npz)", found="nothing of this name",
                                     do="Check the path.")  # fmt: skip
-            return [repaired(row)[0] for row in read_series(Path(rows)).rows]
+            read = read_series(Path(rows))
+            say(read.notes)
+            return _mended(read.rows)
         found = list(rows) if isinstance(rows, list | tuple | np.ndarray | Tensor) else [rows]
-        return [repaired(_from_array(row, len(self.mean)))[0] for row in found]
+        return _mended([_from_array(row, len(self.mean)) for row in found])
 
     def batches(self, rows: Any, size: int) -> Iterator[dict[str, Any]]:
         for start in range(0, len(rows), size):
@@ -104,7 +108,8 @@ class LabelledSeriesTask(WholeRowTask):
         found = bundled.read() if bundled else read_series(Path(source))
         notes = [bundled.says] if bundled else []
         rows, labels, test_from, more = kept(found, source)
-        told = answers(source, labels, what="series", seed=seed, test_from=test_from, classes=found.classes)
+        given = None if test_from is None else ["train" if i < test_from else "test" for i in range(len(rows))]
+        told = answers(source, labels, what="series", seed=seed, given=given, classes=found.classes)
         self.parts: Parts = told.parts
         train = np.concatenate([rows[i] for i in self.parts.train])
         mean, scale = zip(*(moments(channel) for channel in train.T), strict=True)
@@ -217,10 +222,24 @@ def repaired(row: np.ndarray) -> tuple[np.ndarray, int, int]:
     return row, int((~known).sum()), cut
 
 
+def _mended(rows: list[np.ndarray]) -> list[np.ndarray]:
+    """Series for a model to answer, repaired, and a warning that says so."""
+    found = [repaired(row) for row in rows]
+    counts = {
+        "short": sum(cut > 0 and len(row) > 0 for row, _, cut in found),
+        "missing": sum(filled for _, filled, _ in found),
+        "filled": sum(filled > 0 for _, filled, _ in found),
+    }
+    say(_said({"answer": 0, "value": 0, "copy": 0, **counts}))
+    if empty := sum(not len(row) for row, _, _ in found):
+        say([f"{empty} series have no value: each is answered as one step at the mean."])
+    return [row for row, _, _ in found]
+
+
 def _from_array(row: Any, channels: int) -> np.ndarray:
     """One series (channels, time), or (time,) of one channel, as (time, channels) float64."""
     try:
-        values = np.asarray(row, dtype=np.float64)
+        values = real(row)
     except (ValueError, TypeError) as error:
         raise VariorumError("series", expected="numbers (channels, time)", found=str(error)[:80],
                             do="Give arrays of numbers.") from None  # fmt: skip

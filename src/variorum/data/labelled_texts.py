@@ -1,6 +1,7 @@
 """Texts with a class each: token ids in, the class out."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +11,16 @@ from torch import Tensor
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
 from variorum.data.answering import objective_of, scored
-from variorum.data.draw import Parts, stratified
+from variorum.data.draw import Parts, as_given, stratified
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
 from variorum.data.kinds import choose
 from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
+from variorum.data.settled import Settled
+from variorum.data.sorted_texts import TEXT, read_sorted
 from variorum.data.target_column import choose_target, find_target, known_targets
-from variorum.data.targets import ClassTarget
+from variorum.data.targets import ClassTarget, Target
 from variorum.data.task import Batch, Split, Task
 from variorum.data.token_rows import LONGEST, TokenRows, fit_tokenizer
 from variorum.data.tokenizer import Tokenizer
@@ -85,9 +88,11 @@ class TextTokens(Preprocess):
 class LabelledTextTask(Task):
     """Say which class a text is of; the metric is accuracy.
 
-    source: a .csv, .tsv or .parquet file with a column of texts and one of classes, or a bundled name.    target: the
+    source: a table with a column of texts and one of classes, a folder with a sub-folder of texts for each class (and
+    such folders for train and test, if they are split), or a bundled name.    target: the
     column of classes, as for a table.    longest: tokens of a text that are read, its first ones.    frame: the rows,
-    when they have been read already; ``source`` then only names them.
+    when they have been read already; ``source`` then only names them.    column: that of the texts, where it is known.
+    settled: what is known of classes and split beforehand.
 
     Rows without a text or a class are left out, and so are texts that stood in a row before, so that no held-out text
     is one of training. The split (60/20/20, stratified) depends on ``seed`` alone; the tokenizer is fitted to the
@@ -100,33 +105,39 @@ class LabelledTextTask(Task):
     examples = ({"source": "shakespeare_plays"},)
 
     def __init__(
-        self, source: str, *, target: str | None = None, longest: int = LONGEST, seed: int = 0, frame: Any = None
-    ) -> None:
+        self, source: str, *, target: str | None = None, longest: int = LONGEST, seed: int = 0, frame: Any = None,
+        column: str | None = None, settled: Settled | None = None,
+    ) -> None:  # fmt: skip
         self.source, self.seed = source, seed
-        frame, notes = (frame, ()) if frame is not None else opened(source, KIND)
+        given: list[str] | None = None
+        if frame is not None:
+            notes: tuple[str, ...] = ()
+        elif Path(source).is_dir():
+            frame, given, notes = read_sorted(Path(source))
+            column = TEXT
+        else:
+            frame, notes = opened(source, KIND)
         name = find_target(frame, target or usual(source, KIND, "target"), source)
-        column, ignored = find_text(frame, name, source)
+        column, ignored = find_text(frame, name, source) if column is None else (column, ())
         frame, unknown = known_targets(frame, name)
         frame, texts, repeated = _different(frame, column)
-        kind, said = choose_target(frame[name])
-        if kind is not ClassTarget:
-            raise VariorumError(f"{source} target {name!r}", expected="classes: words, or a few whole numbers",
-                                found="numbers to estimate",
-                                do="Give --reads table, or a column of classes.")  # fmt: skip
-        goal = ClassTarget.fit(frame[name])
-        codes = goal.build().encode(frame[name])
-        self.parts: Parts = stratified(codes, seed)
+        given = [given[row] for row in frame.index] if given else None
+        values, said = frame[name].reset_index(drop=True), tuple[str, ...]()
+        if settled is None:
+            self.parts, goal, said = _divided(values, source, seed, given)
+        else:
+            self.parts, goal = settled.divide(values, seed)
         tokenizer = fit_tokenizer([*texts[self.parts.train]])
         self.preprocess: Spec[TextTokens] = TextTokens.spec(
             column=column, tokenizer=Tokenizer.spec(json=tokenizer.json), longest=longest, target=goal
         )
         reader = self.preprocess.build()
         self.labels: tuple[Any, ...] = reader.target.labels
-        self.rows, self._targets = reader.encode(texts), torch.from_numpy(codes)
+        self.rows, self._targets = reader.encode(texts), torch.from_numpy(reader.target.encode(values))
         self._facts = {"vocab": reader.vocab, "classes": len(self.labels), "length": longest + 1}
         told = (f"Column {column!r} holds texts, read as {tokenizer.vocab} kinds of byte pairs.",)
         cut = (f"{self.rows.cut} texts are longer than {longest} tokens: the rest of them is not read.",)
-        self.notes = (*notes, *unknown, said, *told, *ignored, *repeated, *(cut if self.rows.cut else ()))
+        self.notes = (*notes, *unknown, *said, *told, *ignored, *repeated, *(cut if self.rows.cut else ()))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -156,6 +167,19 @@ class LabelledTextTask(Task):
     def _batch(self, rows: np.ndarray) -> Batch:
         ids, layout = self.rows.packed(rows)
         return Batch({"inputs": ids, "layout": layout}, self._targets[torch.from_numpy(rows)])
+
+
+def _divided(
+    values: "pd.Series", source: str, seed: int, given: list[str] | None
+) -> tuple[Parts, Spec[Target], tuple[str, ...]]:
+    """The split, which may be given, the classes, and what is to be said of them."""
+    kind, said = choose_target(values)
+    if kind is not ClassTarget:
+        raise VariorumError(f"{source} target {values.name!r}", expected="classes: words, or a few whole numbers",
+                            found="numbers to estimate", do="Give --reads table, or a column of classes.")  # fmt: skip
+    goal = ClassTarget.fit(values)
+    codes = goal.build().encode(values)
+    return stratified(codes, seed) if given is None else as_given(codes, given, seed), goal, (said,)
 
 
 def find_text(frame: "pd.DataFrame", target: str, source: str) -> tuple[str, tuple[str, ...]]:

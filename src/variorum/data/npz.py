@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from variorum.core import VariorumError
+from variorum.data.decode import whole
 
 LARGEST = 16 << 30
 """Bytes that the arrays of a file may take in memory."""
+TIMES, FREE = 100, 1 << 28
+"""Times its size that a compressed file may unpack to, and bytes that any may: more is a trap, or nothing but zeros."""
 BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, MemoryError, OverflowError,
           TypeError, SyntaxError, AttributeError, IndexError, zipfile.BadZipFile, zlib.error,
           tokenize.TokenError)  # fmt: skip
@@ -36,9 +39,9 @@ def read_npz(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as file:
             inside = {info.filename.removesuffix(".npy"): info.file_size for info in file.infolist()}
         size = sum(inside[name] for name in wanted if name in inside)
-        if size > LARGEST:
-            raise VariorumError(str(path), expected=f"arrays of at most {LARGEST >> 30} GB", found=f"{size:,} bytes",
-                                do="Split the file.")  # fmt: skip
+        if size > LARGEST or size > max(TIMES * path.stat().st_size, FREE):
+            raise VariorumError(str(path), found=f"{size:,} bytes", do="Save it in parts.",
+                                expected=f"at most {LARGEST >> 30} GB, and {TIMES} times the file")  # fmt: skip
         with np.load(path) as file:
             found = {name: np.asarray(file[name]) for name in wanted if name in inside}
     except VariorumError:
@@ -65,6 +68,14 @@ def numeric(path: Path, name: str, array: np.ndarray) -> np.ndarray:
                             do="Convert it with astype(float).")  # fmt: skip
     with np.errstate(all="ignore"):
         return array.astype(np.float64)
+
+
+def real(values: Any) -> np.ndarray:
+    """Whatever numpy takes for numbers as float64; ValueError or TypeError for others, complex ones among them."""
+    found = np.asarray(values)
+    if found.dtype.kind == "c":
+        raise ValueError("complex numbers")
+    return found.astype(np.float64)
 
 
 def rows_of(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -99,4 +110,5 @@ def known(labels: np.ndarray) -> list[Any]:
     """Labels as Python's own values, None for one that is missing: no finite number, or blank."""
     if labels.dtype.kind == "f":
         return [value if math.isfinite(value) else None for value in labels.tolist()]
-    return [None if isinstance(value, str) and not value.strip() else value for value in labels.tolist()]
+    told = [whole(value) if isinstance(value, str) else value for value in labels.tolist()]
+    return [None if isinstance(value, str) and not value.strip() else value for value in told]

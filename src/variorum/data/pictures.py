@@ -1,5 +1,7 @@
 """Decoded images of one size: in memory while there is room, else on disk."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +11,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from variorum.core import VariorumError
+from variorum.data.folders import shown
 from variorum.data.kept import Decoded, Row, identity, kept, key_of, side_by_side
-from variorum.data.pixels import fitted, open_image
+from variorum.data.pixels import fitted, open_image, repairs_of
 
 KEPT = 16 << 30
 """Bytes of decoded images that are kept on disk; what is beyond is decoded whenever it is needed."""
@@ -58,16 +61,29 @@ class Pictures:
         if size * len(paths) <= memory:
             decoded = _in_memory(paths, height, width)
         else:
-            key = key_of("images", height, width, [identity(path) for path in paths])
+            key = key_of("images and what they were", height, width, [identity(path) for path in paths])
             decoded = kept(key, np.uint8, lambda: ({}, _rows(paths, height, width)), KEPT)
         good = [i for i, told in enumerate(decoded.told) if told["fault"] is None]
         broken = [
-            VariorumError(str(paths[i]), expected="an image", found=told["fault"], do="Remove or replace it.")
+            VariorumError(shown(paths[i]), expected="an image", found=told["fault"], do="Remove or replace it.")
             for i, told in enumerate(decoded.told)
             if told["fault"] is not None
         ]
         colour = any(decoded.told[i]["colour"] for i in good)
         return cls(paths, good, decoded, (3 if colour else 1, height, width)), good, broken
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let these of all images take part, in this order."""
+        self._rows = rows
+
+    def digest(self, index: int) -> str:
+        """What is the same of two of all images if they are copies of one another."""
+        return str(self._decoded.told[index]["digest"])
+
+    def repairs(self) -> list[str]:
+        """A sentence for each kind of thing that was done to images that take part, beside resizing."""
+        done = Counter(repair for i in self._rows for repair in self._decoded.told[i]["repairs"])
+        return [f"{count} images {repair}." for repair, count in sorted(done.items())]
 
     def take(self, rows: np.ndarray) -> UInt8[Tensor, "n channels height width"]:
         """The images of these numbers, in their order."""
@@ -113,7 +129,15 @@ def _rows(paths: Sequence[Path], height: int, width: int) -> Iterator[Row]:
 def _decode(path: Path, height: int, width: int) -> Row:
     """The bytes of an image in colour, and whether it has one; none, and the fault, of what is broken."""
     try:
-        pixels = fitted(open_image(path), height, width, 3)
+        image = open_image(path)
+        pixels = fitted(image, height, width, 3)
     except VariorumError as error:
         return np.empty(0, np.uint8), {"fault": error.found}
-    return pixels.reshape(-1), {"fault": None, "colour": bool((pixels != pixels[:1]).any())}
+    raw = repr(image.size).encode() + image.convert("RGBA").tobytes()
+    told = {
+        "fault": None,
+        "colour": bool((pixels != pixels[:1]).any()),
+        "digest": hashlib.blake2b(raw, digest_size=16).hexdigest(),
+        "repairs": repairs_of(image),
+    }
+    return pixels.reshape(-1), told

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.core import VariorumError
+from variorum.data.folders import shown
+
+FRAMES = "variorum frames"
+"""Under which the information of an opened image tells how many frames its file has."""
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,16 +20,36 @@ def open_image(path: Path) -> "Image.Image":
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            file.load()
+            image = ImageOps.exif_transpose(file)
+            image.info[FRAMES] = getattr(file, "n_frames", 1)  # of formats that know of several
+            return image
     except decoding_errors() as error:
         raise VariorumError(
-            str(path),
+            shown(path),
             expected="an image that can be decoded",
             found=str(error) or type(error).__name__,
             do="Remove or replace the file.",
         ) from None
+
+
+def repairs_of(image: "Image.Image") -> list[str]:
+    """What :func:`fitted` does to an opened image beside resizing, where something is lost, as ends of sentences."""
+    told = {
+        "of several frames or pages are read as the first of them": image.info.get(FRAMES, 1) > 1,
+        "with transparency are laid on white": _transparent(image),
+        "of more than 8 bits a channel are stretched, each to its own range": _deep(image),
+    }
+    return [says for says, applies in told.items() if applies]
+
+
+def _transparent(image: "Image.Image") -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
+
+
+def _deep(image: "Image.Image") -> bool:
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
 
 
 def decoding_errors() -> tuple[type[Exception], ...]:
@@ -40,9 +64,9 @@ def fitted(image: "Image.Image", height: int, width: int, channels: int) -> np.n
     """Bytes (channels, height, width): the mode made grey or RGB on white, the sides resized."""
     from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if _deep(image):
         image = from_array(np.asarray(image))
-    if "A" in image.getbands() or "transparency" in image.info:
+    if _transparent(image):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if channels == 1 else "RGB")
@@ -70,6 +94,8 @@ def from_array(pixels: np.ndarray) -> "Image.Image":
             found=f"shape {pixels.shape}",
             do="Give one image an array.",
         )
+    if pixels.dtype.kind not in "buif":
+        raise VariorumError("image", expected="an array of numbers", found=f"dtype {pixels.dtype}", do="Convert it.")
     if pixels.dtype != np.uint8:
         values = np.nan_to_num(pixels.astype(np.float64))
         low, high = (

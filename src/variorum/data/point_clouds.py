@@ -14,8 +14,10 @@ from variorum.data.alike import draw_alike, in_turn
 from variorum.data.answering import objective_of, scored
 from variorum.data.cloud_files import CLOUDS, DRAWN, holds_clouds, read_cloud, read_clouds
 from variorum.data.draw import Parts
-from variorum.data.folders import check_classes, files_in, given_files
+from variorum.data.folders import by_class, given_files, shown
+from variorum.data.given_frame import say
 from variorum.data.kept import Decoded, Row, identity, kept, key_of
+from variorum.data.npz import real
 from variorum.data.preprocess import Preprocess
 from variorum.data.row_answers import FEWEST, answers
 from variorum.data.sets.bundled import find_set
@@ -93,9 +95,9 @@ class PointCloudTask(WholeRowTask):
     def __init__(self, source: str, *, points: int = 128, jitter: float = JITTER, seed: int = 0) -> None:
         self.source, self.points, self.jitter, self.seed = source, points, jitter, seed
         bundled = find_set(source, self.reads)
-        clouds, labels, notes = bundled.read() if bundled else _read(Path(source), seed)
-        clouds, labels, more = _kept(clouds, labels, source)
-        told = answers(source, labels, what="clouds", seed=seed, classes=True)
+        clouds, labels, notes, parts = (*bundled.read(), None) if bundled else _read(Path(source), seed)
+        clouds, labels, given, more = _kept(clouds, labels, parts, source)
+        told = answers(source, labels, what="clouds", seed=seed, classes=True, given=given)
         self.parts: Parts = told.parts
         self.clouds = [torch.from_numpy(normalised(cloud)) for cloud in clouds]
         self._fixed = Uneven([normalised(cloud[:points]) for cloud in clouds])
@@ -154,31 +156,33 @@ def normalised(points: np.ndarray) -> np.ndarray:
     return (apart / far if far > 1e-12 else 0 * apart).astype(np.float32)
 
 
-def _read(path: Path, seed: int) -> tuple[list[np.ndarray], list[Any], list[str]]:
+def _read(path: Path, seed: int) -> tuple[list[np.ndarray], list[Any], list[str], list[str] | None]:
+    """Clouds, their answers, notes, and their parts if folders tell."""
     if not path.is_dir():
-        return read_clouds(path, seed)
-    classes = check_classes(path, CLOUDS, "shapes")
-    files = [(file, sub.name) for sub in classes for file in files_in(sub, CLOUDS)]
-    found = _decoded([file for file, _ in files], seed)
-    clouds, labels, broken, seen = [], [], [], set()
+        return *read_clouds(path, seed), None
+    sort = by_class(path, CLOUDS, "shapes")
+    files = [(file, sort.names[code]) for file, code in zip(sort.files, sort.classes, strict=True)]
+    found = _decoded(sort.files, seed)
+    clouds, labels, broken, seen, parts = [], [], [], set(), []
     for number, ((file, label), (start, count), told) in enumerate(zip(files, found.places, found.told, strict=True)):
         # Points of a surface are drawn at random, so that copies are only seen in the files.
         if (key := (told["digest"], label)) in seen:
             continue
         seen.add(key)
         if told["fault"]:
-            broken.append(f"{file}: {told['fault']}")
+            broken.append(f"{shown(file)}: {told['fault']}")
             continue
         numbers = found.numbers[start : start + count] if start >= 0 else _decode(file, _seed(seed, number))[0]
         clouds.append(np.array(numbers, dtype=np.float64).reshape(-1, 3))
         labels.append(label)
+        parts += [sort.parts[number]] if sort.parts else []
     if len(broken) > UNREADABLE * len(files):
         raise VariorumError(str(path), expected="shapes that can be read", do="Remove or replace them.",
                             found=f"{len(broken)} of {len(files)} broken, the first {broken[0]}")  # fmt: skip
     notes = [f"{len(broken)} files could not be read and are left out (first: {broken[0]})."] if broken else []
     copies = len(files) - len(seen)
     notes += [f"{copies} files are copies of others of the same class and are left out."] if copies else []
-    return clouds, labels, notes
+    return clouds, labels, [*sort.notes, *notes], parts or None
 
 
 def _decoded(files: list[Path], seed: int) -> Decoded:
@@ -207,8 +211,10 @@ def _seed(seed: int, number: int) -> int:
     return seed * 1_000_003 + number
 
 
-def _kept(clouds: list[np.ndarray], labels: list[Any], source: str) -> tuple[list[np.ndarray], list[Any], list[str]]:
-    """The clouds that have points and an answer, each but once, and notes."""
+def _kept(
+    clouds: list[np.ndarray], labels: list[Any], parts: list[str] | None, source: str
+) -> tuple[list[np.ndarray], list[Any], list[str] | None, list[str]]:
+    """The clouds that have points and an answer, each but once; their parts, and notes."""
     if all(label is None for label in labels):
         raise VariorumError(source, expected="a class for each cloud", found="none", do="Add an array y (rows,).")
     notes, seen, rows = [], set(), []
@@ -227,15 +233,17 @@ def _kept(clouds: list[np.ndarray], labels: list[Any], source: str) -> tuple[lis
     if len(rows) < 2 * FEWEST:
         raise VariorumError(source, expected=f"at least {2 * FEWEST} clouds with points and a class",
                             found=str(len(rows)), do="Add clouds.")  # fmt: skip
-    return [clouds[i] for i in rows], [labels[i] for i in rows], notes
+    given = [parts[i] for i in rows] if parts else None
+    return [clouds[i] for i in rows], [labels[i] for i in rows], given, notes
 
 
 def _opened(path: Path, points: int) -> list[tuple[str, np.ndarray]]:
     if holds_clouds(path):
-        clouds, _, _ = read_clouds(path, 0)
+        clouds, _, notes = read_clouds(path, 0)
+        say(notes)
         return [(str(i), _some(str(i), cloud)[:points]) for i, cloud in enumerate(clouds)]
     files = given_files(path, CLOUDS, one="a shape", what="shapes")
-    return [(str(file), read_cloud(file, 0, points)) for file in files]
+    return [(shown(file), read_cloud(file, 0, points)) for file in files]
 
 
 def _some(name: str, cloud: np.ndarray) -> np.ndarray:
@@ -247,11 +255,14 @@ def _some(name: str, cloud: np.ndarray) -> np.ndarray:
 
 def _from_array(row: Any, points: int) -> np.ndarray:
     try:
-        values = np.asarray(row, dtype=np.float64)
+        values = real(row)
     except (ValueError, TypeError) as error:
         raise VariorumError("cloud", expected="numbers (n, 3)", found=str(error)[:80], do="Give arrays.") from None
     if values.ndim != 2 or values.shape[1] != 3:
         raise VariorumError("cloud", expected="an array (n, 3)", found=f"shape {values.shape}",
                             do="Give x, y and z of each point.")  # fmt: skip
-    values = _some("given", values[np.isfinite(values).all(axis=1)])
+    finite = np.isfinite(values).all(axis=1)
+    if gone := int((~finite).sum()):
+        say([f"{gone} points of a cloud without three finite coordinates are left out."])
+    values = _some("given", values[finite])
     return values[np.random.default_rng(0).permutation(len(values))[:points]]

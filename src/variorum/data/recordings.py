@@ -1,5 +1,6 @@
 """Reading recorded sound: files of any kind that libsndfile knows, and folders of them with a transcription."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from variorum.core import VariorumError
+from variorum.data.folders import encodes, shown
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -57,7 +59,7 @@ def read_sound(path: str | Path, *, longest: float | None = None) -> Recording:
 
     path = Path(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_name(path)) as file:
             rate, count = int(file.samplerate), int(file.frames)
             if not RATES[0] <= rate <= RATES[1] or count > _LONGEST:
                 raise _faulty(path, f"a broken file (a header of {count} frames at {rate} hertz)")
@@ -81,7 +83,7 @@ def sound_header(path: str | Path) -> tuple[int, int, float] | None:
     import soundfile
 
     try:
-        info = soundfile.info(path)
+        info = soundfile.info(_name(Path(path)))
     except (OSError, RuntimeError):
         return None
     plain = RATES[0] <= info.samplerate <= RATES[1] and info.frames <= _LONGEST
@@ -117,6 +119,11 @@ def read_transcribed(folder: str | Path) -> list[Recording]:
     return found
 
 
+def _name(path: Path) -> str | bytes:
+    """As soundfile takes it: it cannot encode names that are no UTF-8."""
+    return str(path) if encodes(str(path)) else os.fsencode(path)
+
+
 def _tells_more(file: "SoundFile") -> bool:
     """Does the header tell of more bytes than there are? Sizes of 0 and near 2^31 or 2^32 stand for not known."""
     told = re.search(r"\bdata\s*:\s*(\d+) \(should be \d+\)", file.extra_info)
@@ -134,4 +141,4 @@ def _lacks_end(path: Path) -> bool:
 
 
 def _faulty(path: Any, found: str) -> VariorumError:
-    return VariorumError(str(path), expected="a sound", found=found, do="Remove the file, or record it again.")
+    return VariorumError(shown(path), expected="a sound", found=found, do="Remove the file, or record it again.")

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from variorum.core import Spec, VariorumError
-from variorum.data.draw import Parts, strata_of, stratified
+from variorum.data.draw import Parts, as_given, strata_of, stratified
 from variorum.data.targets import MOST_CLASSES, ClassTarget, Target, ValueTarget, is_value
 
 FEWEST = 5
 """Rows of each class where the rows have to be split, so that each part holds it."""
-VALID = 0.25
-"""Share of a published training part that is set aside to choose on."""
 
 
 class Answers(NamedTuple):
@@ -25,12 +23,12 @@ class Answers(NamedTuple):
 
 
 def answers(
-    subject: str, labels: Sequence[Any], *, what: str, seed: int, test_from: int | None = None, classes: bool = False
+    subject: str, labels: Sequence[Any], *, what: str, seed: int, given: list[str] | None = None, classes: bool = False
 ) -> Answers:
     """The answers of rows in numbers, and the split into train, valid and test.
 
-    labels: known ones, words or numbers.     what: the rows' name, such as ``series``.     test_from: the first row of
-    a published test part, which is kept; a quarter of the rows before it are to choose on.     classes: they are
+    labels: known ones, words or numbers.     what: the rows' name, such as ``series``.     given: train, valid or
+    test of each row, where somebody has split them (see :func:`~variorum.data.draw.as_given`).     classes: they are
     classes even if they look like amounts. Raises :class:`VariorumError` where there is nothing to learn.
     """
     import pandas as pd
@@ -42,23 +40,23 @@ def answers(
                             found="none" if not len(counts) else f"only {counts.index[0]!r}",
                             do="Add rows of another class.")  # fmt: skip
     if not classes and is_value(values):
-        parts = _parts(subject, strata_of(values), seed, test_from)
+        parts = _parts(subject, strata_of(values), seed, given)
         target: Spec[Target] = ValueTarget.fit(values.iloc[parts.train])
         return Answers(target.build().encode(values), target, parts, (f"{len(counts)} different numbers: regression.",))
     if len(counts) > MOST_CLASSES:
         raise VariorumError(subject, expected=f"at most {MOST_CLASSES} classes", found=str(len(counts)),
                             do="Merge classes.")  # fmt: skip
-    if test_from is None and (rare := counts[counts < FEWEST]).size:
+    if given is None and (rare := counts[counts < FEWEST]).size:
         shown = ", ".join(f"{label!r} ({n})" for label, n in rare.head(6).items())
         raise VariorumError(subject, expected=f"at least {FEWEST} {what} of each class", found=f"too few in {shown}",
                             do=f"Add {what}, or remove the class.")  # fmt: skip
     target = ClassTarget.fit(values)
     codes = target.build().encode(values)
-    parts = _parts(subject, codes, seed, test_from)
+    parts = _parts(subject, codes, seed, given)
     if len(set(codes[parts.train].tolist())) < 2:
         raise VariorumError(subject, expected="at least two classes in the training part", found="one",
                             do="Add training rows of another class.")  # fmt: skip
-    unseen = set(codes[parts.test].tolist()) - set(codes[: len(codes) if test_from is None else test_from].tolist())
+    unseen = set(codes[parts.test].tolist()) - {*codes[parts.train].tolist(), *codes[parts.valid].tolist()}
     names = target.build().labels
     notes = [f"No training row is of class {names[code]!r}, which the test part has." for code in sorted(unseen)]
     return Answers(codes, target, parts, tuple(notes))
@@ -74,20 +72,14 @@ def _plain(labels: Sequence[Any]) -> list[Any]:
     return plain
 
 
-def _parts(subject: str, strata: np.ndarray, seed: int, test_from: int | None) -> Parts:
-    if test_from is None:
+def _parts(subject: str, strata: np.ndarray, seed: int, parts: list[str] | None) -> Parts:
+    if parts is None:
         if np.bincount(strata).max(initial=0) < 3:
             raise VariorumError(subject, expected=f"at least {FEWEST} rows", found=str(len(strata)),
                                 do="Collect more rows.")  # fmt: skip
         return stratified(strata, seed)
-    rng = np.random.default_rng([seed, 0x7A11])
-    valid: list[int] = []
-    for code in np.unique(strata[:test_from]):
-        rows = rng.permutation(np.flatnonzero(strata[:test_from] == code))
-        # A class of one row is learned rather than chosen on.
-        valid += rows[: max(1, round(VALID * len(rows)))].tolist() if len(rows) > 1 else []
-    train = np.setdiff1d(np.arange(test_from), valid)
-    if not valid or test_from >= len(strata) or not len(train):
+    split = as_given(strata, parts, seed)
+    if not len(split.train) or not len(split.valid) or not len(split.test):
         raise VariorumError(subject, expected="at least two training rows of a class, and a test row",
-                            found=f"{test_from} and {len(strata) - test_from}", do="Add rows.")  # fmt: skip
-    return Parts(train, np.sort(np.array(valid, dtype=np.int64)), np.arange(test_from, len(strata)))
+                            found=f"{parts.count('train')} and {parts.count('test')}", do="Add rows.")  # fmt: skip
+    return split

@@ -113,6 +113,11 @@ class OnDisk(Rows):
 
 def as_frame(table: "pa.Table") -> "pd.DataFrame":
     """An Arrow table as a DataFrame. An index that pandas stored with a name is a column like the others."""
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):  # else Python's Decimals, which nothing takes for numbers
+            table = table.set_column(i, field.name, table.column(i).cast(pa.float64()))
     frame = table.replace_schema_metadata(None).to_pandas()
     frame.columns = [str(name).strip() for name in frame.columns]
     return frame

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.core import Spec, VariorumError
-from variorum.data.forecast_rows import series_of
+from variorum.data.forecast_rows import left_out, series_of
 from variorum.data.pace import find_grid
 from variorum.data.regular import Regular, repairs
 from variorum.data.series_columns import find_groups, find_targets, find_time
@@ -60,7 +60,7 @@ def read_columns(
                             found=f"{len(names):,}", do="Forecast a part of them, or sums of some.")  # fmt: skip
     targets, told = find_targets(frame, target, (time, *((group,) if group else ())), source)
     written, times = times_of(frame[time])
-    notes += [*([note] if note else []), *told, *_left_out(times, numbers, group)]
+    notes += [*([note] if note else []), *told, *left_out(times, numbers, group)]
     if says_zone(frame[time]):
         notes.append("Times with a zone are read as UTC; forecasts are in UTC.")
     if written not in ("dates", "ISO8601", "numbers"):
@@ -73,15 +73,6 @@ def read_columns(
     _check_regular([one for _, one in series], limit, source, group)
     notes += [*unread, *repairs([one for _, one in series], limit)]
     return SeriesTable(time, written, group, targets, names, grid, tuple(series), limit, tuple(notes))
-
-
-def _left_out(times: np.ndarray, numbers: np.ndarray, group: str | None) -> list[str]:
-    notes = []
-    if gone := int(np.isnan(times).sum()):
-        notes.append(f"{gone} rows without a time that can be read are left out.")
-    if gone := int((numbers < 0).sum()):
-        notes.append(f"{gone} rows without a name of {group!r} are left out.")
-    return notes
 
 
 def _different(times: np.ndarray, numbers: np.ndarray, count: int) -> list[np.ndarray]:

@@ -13,8 +13,8 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.answering import objective_of, scored
 from variorum.data.clips import Clips
-from variorum.data.draw import Parts, draw, stratified
-from variorum.data.folders import check_classes, files_in
+from variorum.data.draw import Parts, as_given, draw, stratified
+from variorum.data.folders import by_class, shown
 from variorum.data.kept import Decoded, Row, identity, kept, key_of, side_by_side
 from variorum.data.name_groups import asked_groups, grouped, likely_groups
 from variorum.data.recordings import SOUNDS, sound_header
@@ -82,10 +82,9 @@ class SoundTask(WholeRowTask):
         good, left_out = _good(source, clips, self._decoded)
         self._rows, labels = np.array(good, np.int64), np.array(clips.classes, np.int64)[good]
         _check_counts(source, clips.names, labels)
-        names = None if bundled else [sound.name for sound in clips.sounds if isinstance(sound, Path)]
-        self.parts, torn = _split(source, None if names is None else [names[i] for i in good], labels, group, seed)
+        self.parts, torn = _split(source, clips, good, labels, group, seed)
         self.labels: tuple[str, ...] = tuple(clips.names)
-        self.notes: tuple[str, ...] = (*([bundled.says] if bundled else []), *said, *left_out, *torn)
+        self.notes: tuple[str, ...] = (*([bundled.says] if bundled else []), *said, *clips.notes, *left_out, *torn)
         self._targets = torch.from_numpy(labels)
         self.preprocess: Spec[SoundSamples] = SoundSamples.spec(
             rate=self._plan["rate"], gain=self._gain(), longest=self._plan["longest"], labels=self.labels
@@ -120,6 +119,11 @@ class SoundTask(WholeRowTask):
 
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         return scored(self.writes, outputs, targets)
+
+    def name(self, row: int) -> str | None:
+        """The file of a row, in its folder; None of a sound that is in no file."""
+        sound = self._sounds[int(self._rows[row])]
+        return f"{sound.parent.name}/{sound.name}" if isinstance(sound, Path) else None
 
     @property
     def _plan(self) -> dict[str, Any]:
@@ -157,9 +161,8 @@ def picture_size(seconds: float) -> tuple[float, int]:
 
 
 def _read_folder(folder: Path) -> Clips:
-    classes = check_classes(folder, SOUNDS, "sounds")
-    found = [(path, code) for code, sub in enumerate(classes) for path in files_in(sub, SOUNDS)]
-    return Clips([path for path, _ in found], [code for _, code in found], [sub.name for sub in classes])
+    found = by_class(folder, SOUNDS, "sounds")
+    return Clips([*found.files], found.classes, [*found.names], found.parts, found.notes)
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def _good(source: str, clips: Clips, decoded: Decoded) -> tuple[list[int], list[
         if told["fault"] is not None:
             faults.setdefault(told["fault"], []).append(i)
     amiss, allowed = sum(map(len, faults.values())), max(FEW, UNREADABLE * len(clips.sounds))
-    words = [f"{len(rows)} {fault} (first: {clips.sounds[rows[0]]})" for fault, rows in sorted(faults.items())]
+    words = [f"{len(rows)} {fault} (first: {_called(clips, rows)})" for fault, rows in sorted(faults.items())]
     if amiss > allowed:
         raise VariorumError(source, expected="sounds that can be decoded and heard",
                             found=f"{amiss} of {len(clips.sounds)} amiss: {'; '.join(words)}",
@@ -239,10 +242,15 @@ def _good(source: str, clips: Clips, decoded: Decoded) -> tuple[list[int], list[
         done = "are left out" if few else "are kept, for they are too many to be accidents"
         notes.append(
             f"{len(clipped)} sounds that were recorded too loud, a tenth or more of the samples at the peak, {done} "
-            f"(first: {clips.sounds[clipped[0]]})."
+            f"(first: {_called(clips, clipped)})."
         )
     good = [i for i in good if not (few and decoded.told[i]["clipped"])]
     return _different(good, clips, decoded, notes), notes
+
+
+def _called(clips: Clips, rows: Sequence[int]) -> str:
+    """The first of some sounds, for a note."""
+    return shown(str(clips.sounds[rows[0]]))
 
 
 def _different(good: list[int], clips: Clips, decoded: Decoded, notes: list[str]) -> list[int]:
@@ -256,9 +264,9 @@ def _different(good: list[int], clips: Clips, decoded: Decoded, notes: list[str]
     torn = [i for i in good if len(classes[decoded.told[i]["digest"]]) > 1]
     copies = [i for i in good if once[decoded.told[i]["digest"]] != i and i not in set(torn)]
     if copies:
-        notes.append(f"Left out, {len(copies)} sounds that are copies of others (first: {clips.sounds[copies[0]]}).")
+        notes.append(f"Left out, {len(copies)} sounds that are copies of others (first: {_called(clips, copies)}).")
     if torn:
-        notes.append(f"Left out, {len(torn)} sounds that stand in several classes (first: {clips.sounds[torn[0]]}).")
+        notes.append(f"Left out, {len(torn)} sounds that stand in several classes (first: {_called(clips, torn)}).")
     gone = {*copies, *torn}
     return [i for i in good if i not in gone]
 
@@ -272,10 +280,16 @@ def _check_counts(source: str, names: Sequence[str], labels: np.ndarray) -> None
 
 
 def _split(
-    source: str, names: Sequence[str] | None, labels: np.ndarray, group: str | None, seed: int
+    source: str, clips: Clips, good: Sequence[int], labels: np.ndarray, group: str | None, seed: int
 ) -> tuple[Parts, list[str]]:
-    """The split, by groups where there are some, and what to say of it."""
-    if names is None:
+    """The split, as it is given, or by groups where there are some, and what to say of it."""
+    if clips.parts is not None:
+        if group is not None:
+            raise VariorumError(f"{source} group", expected="none: its folders tell the split", found=repr(group),
+                                do="Leave --group out.")  # fmt: skip
+        return as_given(labels, [clips.parts[i] for i in good], seed), []
+    names = [sound.name for sound in (clips.sounds[i] for i in good) if isinstance(sound, Path)]
+    if not names:
         if group is not None:
             raise VariorumError(f"{source} group", expected="none: its files are not the user's", found=repr(group),
                                 do="Leave --group out.")  # fmt: skip

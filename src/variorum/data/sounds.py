@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from variorum.core import Layout, VariorumError
-from variorum.data.folders import given_files
+from variorum.data.folders import given_files, shown
 from variorum.data.preprocess import Preprocess
 from variorum.data.recordings import RATES, SOUNDS, Recording, one_channel, read_sound
 from variorum.data.targets import ClassTarget
@@ -66,7 +66,7 @@ class SoundSamples(Preprocess):
     def answers(self, rows: Any, outputs: list[Any]) -> "pd.DataFrame":
         import pandas as pd
 
-        names = [str(row) if isinstance(row, Path) else str(i) for i, row in enumerate(rows)]
+        names = [shown(row) if isinstance(row, Path) else str(i) for i, row in enumerate(rows)]
         index = names if any(isinstance(row, Path) for row in rows) else None
         return pd.DataFrame(ClassTarget("class", labels=self.labels).said(outputs), index=index)
 
@@ -81,7 +81,7 @@ def heard(sound: Sound, rate: int, longest: float) -> np.ndarray:
     recording = recording.middle(longest + SHORTEST).at(rate).middle(longest)
     samples = recording.samples.numpy().astype(np.float32)
     if len(samples) < round(SHORTEST * rate):
-        name, found = str(sound) if isinstance(sound, Path) else "sound", f"{len(samples) / rate:.3f} s"
+        name, found = shown(sound) if isinstance(sound, Path) else "sound", f"{len(samples) / rate:.3f} s"
         raise VariorumError(name, expected=f"at least {SHORTEST} seconds", found=f"too short a sound ({found})",
                             do="Remove it, or record it again.")  # fmt: skip
     samples /= max(1.0, float(np.abs(samples).max()))

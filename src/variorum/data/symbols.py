@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from variorum.core import Layout, VariorumError
+from variorum.data.decode import REPLACED, whole
+from variorum.data.given_frame import say
 from variorum.data.preprocess import Preprocess
+from variorum.data.text_files import read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,13 +66,20 @@ class TextSymbols(Preprocess):
     def open(self, rows: Any) -> list[str]:
         """A path to a text file, one text, or a sequence of texts; an empty one raises :class:`VariorumError`."""
         if isinstance(rows, Path):
-            rows = _read(rows)
+            rows, said = read_text(rows)
+            say(said)
+        if not isinstance(rows, str | Sequence) or isinstance(rows, bytes):
+            raise VariorumError("texts", expected="a path, a text, or a list of texts", found=type(rows).__name__,
+                                do="Give one of these.")  # fmt: skip
         texts = [rows] if isinstance(rows, str) else list(rows)
         wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str) or not text), None)
         if wrong is not None:
             raise VariorumError(f"text {wrong}", expected="a text of at least one character",
                                 found=repr(texts[wrong])[:80], do="Leave empty rows out.")  # fmt: skip
-        return texts
+        mended = [whole(text) for text in texts]
+        if changed := sum(a != b for a, b in zip(texts, mended, strict=True)):
+            say([f"Half characters (lone surrogates) in {changed} texts stand as {REPLACED!r}."])
+        return mended
 
     def batches(self, rows: list[str], size: int) -> Iterator[dict[str, Any]]:
         pieces = [ids[i : i + self.length] for ids in map(self.encode, rows) for i in range(0, len(ids), self.length)]
@@ -96,14 +106,6 @@ class TextSymbols(Preprocess):
         bits = [float(-told[:-1].gather(1, one[1:, None]).mean()) / math.log(2) for told, one in pairs]
         following = [self.decode([int(told[-1].argmax())]) for told in chances]
         return pd.DataFrame({"text": rows, f"bits_per_{self.level.value}": bits, "next": following})
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VariorumError(str(path), expected="a file with UTF-8 text", found=str(error),
-                            do="Give the path of a text file.") from None  # fmt: skip
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -12,14 +12,16 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.answering import METRICS, objective_of, scored
 from variorum.data.columns import Column, NumberColumn
-from variorum.data.draw import draw, strata_of
-from variorum.data.frames import MEMORY, check_trained_on, open_rows
+from variorum.data.draw import Parts, draw, strata_of
+from variorum.data.frames import MEMORY, open_rows
+from variorum.data.given_frame import check_trained_on, say, to_answer, to_learn_from
 from variorum.data.kinds import choose
 from variorum.data.leaks import first_alike, split_together, tells_target
 from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
 from variorum.data.rows import PIECE, InMemory, Rows
 from variorum.data.sets.bundled import find_set
+from variorum.data.settled import Settled
 from variorum.data.target_column import choose_target, find_target, known_targets
 from variorum.data.targets import ClassTarget, Target, in_numbers
 from variorum.data.task import Batch, Split, Task
@@ -75,18 +77,30 @@ class TableColumns(Preprocess):
 
     def encode(self, frame: "pd.DataFrame") -> np.ndarray:
         """(rows, columns) float32. A column that is missing from ``frame`` raises VariorumError."""
-        for column in self.columns:
-            check_trained_on(frame, column.name)
+        check_trained_on(frame, [column.name for column in self.columns])
         if not len(frame):
             return np.zeros((0, len(self.cardinalities)), np.float32)
         return np.concatenate([column.encode(frame[column.name]) for column in self.columns], axis=1)
 
     def open(self, rows: Any) -> "pd.DataFrame":
-        """Rows from a path, a DataFrame, a dictionary of columns, a list of dictionaries, or an array."""
+        """Rows from a path, a DataFrame, a dictionary of columns, a list of dictionaries, or an array.
+
+        Columns are taken by name, in any order; others are not looked at. One that is missing raises VariorumError; a
+        warning says which values training did not know, and what is made of them.
+        """
+        frame = to_answer(self._frame(rows), [column.name for column in self.columns])
+        if len(frame):
+            say(sentence for column in self.columns for sentence in column.strange(frame[column.name]))
+        return frame
+
+    def _frame(self, rows: Any) -> "pd.DataFrame":
         import pandas as pd
 
         if isinstance(rows, str | Path):
-            return opened(rows, "table", as_text=[column.name for column in self.columns if column.as_text])[0]
+            names = [column.name for column in self.columns if column.as_text]
+            frame, notes = opened(rows, "table", as_text=names)
+            say(notes)
+            return frame
         if isinstance(rows, pd.DataFrame):
             return rows
         if isinstance(rows, np.ndarray | Tensor):
@@ -131,7 +145,8 @@ class TableTask(Task):
 
     source: a file (see :mod:`variorum.data.frames`), or a bundled name.  target: the column to predict; the bundled
     tables know theirs, else it is named ``target``, ``label``, ``class`` or ``y``, or must be given.
-    frame: the rows, when they have been read already; ``source`` then only names them.
+    frame: the rows, when they have been read already; ``source`` then only names them.     settled: what is known of
+    target and split beforehand; the target is then known in every row.
     memory: bytes of a file up to which its rows are read at once. Those of a larger one are encoded piece by piece into
     a temporary file, from which batches are drawn; the numbers are the same. Only one column must fit in memory at a
     time, but what asks for ``arrays`` (the baselines) takes the encoded training rows, 4 bytes a number.
@@ -143,25 +158,26 @@ class TableTask(Task):
     examples = ({"source": "iris"}, {"source": "diabetes"})
 
     def __init__(
-        self, source: str, *, target: str | None = None, seed: int = 0, memory: int = MEMORY, frame: Any = None
-    ) -> None:
-        rows, notes = (InMemory(frame), ()) if frame is not None else table_rows(source, memory)
+        self, source: str, *, target: str | None = None, seed: int = 0, memory: int = MEMORY, frame: Any = None,
+        settled: Settled | None = None,
+    ) -> None:  # fmt: skip
+        rows, notes = table_rows(source, memory) if frame is None else _in_memory(frame)
         self.source, self.seed = source, seed
         name = _target_name(rows, target if target is not None else usual(source, "table", "target"), source)
-        rows, values, more = _known(rows, name)
-        kind, said = choose_target(values)
-        codes = kind.fit(values).build().encode(values) if kind is ClassTarget else None
-        self.parts, together = split_together(
-            lambda some: strata_of(values.iloc[some]) if codes is None else codes[some], first_alike(rows), seed
-        )
+        more: tuple[str, ...] = ()
+        if settled is None:
+            rows, values, more = _known(rows, name)
+            self.parts, fitted, said = _divided(rows, values, seed)
+        else:
+            values, said = rows.column(name), ()
+            self.parts, fitted = settled.divide(values, seed)
         train = values.iloc[self.parts.train].reset_index(drop=True)
-        fitted = kind.fit(values if kind is ClassTarget else train)
         self.preprocess, left_out = TableColumns.fit(rows, self.parts.train, fitted, train)
         columns = self.preprocess.build()
         self.target: Target = columns.target
         self.labels: tuple[Any, ...] = columns.target.labels
         self.cardinalities = columns.cardinalities
-        self.notes: tuple[str, ...] = (*notes, *more, said, *together, *left_out)
+        self.notes: tuple[str, ...] = (*notes, *more, *said, *left_out)
         encoded, self._folder = encode_rows(rows, columns)
         self._rows = torch.from_numpy(encoded)
         self._targets = torch.from_numpy(columns.target.encode(values))
@@ -213,6 +229,11 @@ def table_rows(source: str | Path, memory: int) -> tuple[Rows, tuple[str, ...]]:
     return open_rows(source, memory=memory)
 
 
+def _in_memory(frame: "pd.DataFrame") -> tuple[Rows, tuple[str, ...]]:
+    frame, notes = to_learn_from(frame)
+    return InMemory(frame), notes
+
+
 def encode_rows(rows: Rows, columns: TableColumns) -> "tuple[np.ndarray, TemporaryDirectory[str] | None]":
     """(rows, columns) float32; of rows on disk it is a file in a folder that is removed with its last user."""
     if isinstance(rows, InMemory):
@@ -231,6 +252,17 @@ def _target_name(rows: Rows, target: str | None, source: str) -> str:
     import pandas as pd
 
     return find_target(pd.DataFrame(columns=list(rows.names)), target, source)
+
+
+def _divided(rows: Rows, values: "pd.Series", seed: int) -> tuple[Parts, Spec[Target], tuple[str, ...]]:
+    """The split, the target that the values ask for, and what is to be said of both."""
+    kind, said = choose_target(values)
+    codes = kind.fit(values).build().encode(values) if kind is ClassTarget else None
+    parts, together = split_together(
+        lambda some: strata_of(values.iloc[some]) if codes is None else codes[some], first_alike(rows), seed
+    )
+    fitted = kind.fit(values if kind is ClassTarget else values.iloc[parts.train].reset_index(drop=True))
+    return parts, fitted, (said, *together)
 
 
 def _known(rows: Rows, name: str) -> "tuple[Rows, pd.Series, tuple[str, ...]]":

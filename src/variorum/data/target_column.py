@@ -31,7 +31,7 @@ def find_target(frame: "pd.DataFrame", target: str | None, source: str) -> str:
         return usual[0]
     if target not in names:
         raise VariorumError(f"{source} target", expected="the name of a column", found=repr(target),
-                            do=nearest(target, map(str, names)))  # fmt: skip
+                            do=nearest(str(target), map(str, names)))  # fmt: skip
     return target
 
 

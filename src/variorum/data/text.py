@@ -1,5 +1,6 @@
 """Text as a language model's task: say what comes next."""
 
+import codecs
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.decode import LOOKED_AT, MARKS, is_utf8
+from variorum.data.folders import shown
 from variorum.data.joined import SEPARATOR, Joined
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.symbols import Level, TextSymbols
 from variorum.data.task import Batch, Split, Task
+from variorum.data.text_files import text_files
 from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
-
-TEXTS = frozenset({".txt", ".md"})
-"""Suffixes of the files of text in a folder."""
 
 
 class TextTask(Task):
@@ -65,8 +66,9 @@ class TextTask(Task):
         symbols = TextSymbols(level=level, alphabet=alphabet, length=length)
         self._vocab = symbols.vocab
         self._ids: np.ndarray | Joined = joined if text is None else symbols.encode(text)
+        said = [note for note in map(_says, files) if note]
         many = f"{len(files)} files, read as one text in the order of their names."
-        self.notes = (bundled.says,) if bundled else (many,) if len(files) > 1 else ()
+        self.notes = (bundled.says,) if bundled else (*[many][: len(files) > 1], *said)
         self.metric = f"bits per {'byte' if level is Level.BYTE else 'character'}"
 
     @property
@@ -121,13 +123,6 @@ class TextTask(Task):
                 )
 
 
-def text_files(folder: Path) -> list[Path]:
-    """The files of text in a folder and its sub-folders, in the order of their names; hidden ones are passed over."""
-    found = [f for f in folder.rglob("*") if f.suffix.lower() in TEXTS and f.is_file()]
-    shown = [f for f in found if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
-    return sorted(shown, key=lambda f: f.relative_to(folder).parts)
-
-
 def _files(source: Path) -> list[Path]:
     """The files that a source stands for, those without content left out."""
     try:
@@ -140,6 +135,27 @@ def _files(source: Path) -> list[Path]:
     if not full:
         raise _no_file(source, "an empty file" if source.is_file() else "none in this folder")
     return full
+
+
+def _says(path: Path) -> str | None:
+    """What is odd at the beginning of a file. One in UTF-16 or UTF-32 raises :class:`VariorumError`: half of what a
+    model learned of its bytes would be zeros, and texts that it is given later are in UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(LOOKED_AT)
+    except OSError as error:
+        raise _no_file(path, str(error)) from None
+    if wide := next((name for mark, name in MARKS if head.startswith(mark)), None):
+        raise VariorumError(shown(path), expected="text in UTF-8", found=f"the mark of {wide.upper()}",
+                            do="Save it in UTF-8.")  # fmt: skip
+    if head.startswith(codecs.BOM_UTF8):
+        return f"{shown(path)} begins with the mark of UTF-8, three bytes that are read as part of the text."
+    if b"\0" in head:
+        return f"{shown(path)} holds zero bytes: it is read as the bytes that it is, though it may be no text."
+    if not is_utf8(head, cut=len(head) == LOOKED_AT):
+        return f"{shown(path)} is not in UTF-8: it is read as the bytes that it is; texts given later are in UTF-8."
+    return None
 
 
 def _read(files: list[Path], encoding: str) -> str:

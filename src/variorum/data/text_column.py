@@ -106,6 +106,12 @@ class TextColumn(Column):
             out[known] = np.stack([standardise(*of) for of in zip(made, self.mean, self.scale, strict=True)], axis=1)
         return out
 
+    def strange(self, values: "pd.Series") -> list[str]:
+        return []  # a text without a known word is a text
+
+    def said(self, encoded: np.ndarray) -> list[str | None]:
+        return [None] * len(encoded)  # the directions of a text do not tell its words
+
     @cached_property
     def _counter(self) -> Any:
         from sklearn.feature_extraction.text import CountVectorizer

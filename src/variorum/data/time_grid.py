@@ -133,7 +133,7 @@ class NumberGrid(TimeGrid):
     def times(self, index: np.ndarray) -> np.ndarray:
         times = self.origin + index * self.every
         whole = float(self.every).is_integer() and float(self.origin).is_integer()
-        return times.astype(np.int64) if whole else times
+        return times.astype(np.int64) if whole and np.abs(times).max(initial=0.0) < 2**53 else times
 
     def calendar(self, index: np.ndarray) -> np.ndarray:
         return np.zeros((len(index), 0), np.float32)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.core import VariorumError
-from variorum.data.columns import numbers
+from variorum.data.columns import as_texts, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def _texts(values: "pd.Series") -> Any:
 
     if pd.api.types.is_float_dtype(values):
         return values.map(lambda value: f"{value:.0f}", na_action="ignore").astype("string")
-    return values.astype("string").str.strip()
+    return as_texts(values)
 
 
 def _first_unreadable(values: "pd.Series", found: np.ndarray | None) -> str:

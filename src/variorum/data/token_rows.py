@@ -16,6 +16,8 @@ VOCAB = (512, 8192)
 """The smallest vocabulary (all bytes, and the most frequent pairs of them) and the largest."""
 LONGEST = 256
 """Tokens of a row that are kept."""
+LETTERS = 1 << 16
+"""Of a text that are looked at: far more than the tokens that are kept stand for."""
 MOST_BYTES = 8 << 20
 """Of text that a vocabulary is fitted to; of more, every k-th row is taken."""
 
@@ -25,6 +27,7 @@ def fit_tokenizer(texts: Sequence[str]) -> Tokenizer:
 
     Any text can be encoded and none can be mistaken for a special token: those have ids beyond the tokenizer's own.
     """
+    texts = [text[:LETTERS] for text in texts]
     size = sum(len(text.encode("utf-8")) for text in texts)
     chosen = texts[:: max(1, -(-size // MOST_BYTES))]
     return train_bpe(chosen, vocab=int(np.clip(size // BYTES_A_TOKEN, *VOCAB)), special=())
@@ -55,8 +58,8 @@ class TokenRows:
         """At most ``longest`` tokens of each text, between the ids ``first`` and ``last``."""
         rows, cut = [], 0
         for text in texts:
-            ids = tokenizer.encode(text)
-            cut += len(ids) > longest
+            ids = tokenizer.encode(text[:LETTERS])
+            cut += len(ids) > longest or len(text) > LETTERS
             rows.append(np.array([*first, *ids[:longest], *last], np.int32))
         lengths = np.array([len(row) for row in rows], np.int64)
         return cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), np.append(0, lengths.cumsum()), cut)

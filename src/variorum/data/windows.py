@@ -53,6 +53,21 @@ def cut(steps: Sequence[np.ndarray], horizon: int) -> Cuts:
     return cuts
 
 
+def cut_before_end(steps: Sequence[np.ndarray], horizon: int, share: float) -> Cuts:
+    """Divide the steps of all series by time so that the last ``share`` of them, but a horizon at least, is the valid
+    part, and there is no test part. Raises :class:`VariorumError` if nothing is left to train on.
+    """
+    every = np.sort(np.concatenate(steps))
+    end = int(every[-1]) + 1
+    valid = min(int(every[min(len(every) - 1, round((1 - share) * len(every)))]), end - horizon)
+    if valid - int(every[0]) < FEWEST_STEPS + horizon:
+        least = FEWEST_STEPS + 2 * horizon
+        raise VariorumError("series", expected=f"at least {least} steps for a horizon of {horizon}",
+                            found=f"{max(map(len, steps))} in the longest series, of which {share:.0%} are set aside",
+                            do="Give more rows or a shorter horizon.")  # fmt: skip
+    return Cuts(valid, end, end)
+
+
 def shortest(horizon: int) -> int:
     """Steps that one series must have."""
     steps = FEWEST_STEPS + 3 * horizon

@@ -39,11 +39,15 @@ class LinearForecaster(Skeleton):
         return (self.linear(x - last) + last).transpose(1, 2)
 
     @classmethod
-    def from_sklearn(cls, fitted: "Ridge", *, variables: int) -> "LinearForecaster":
-        """The answers of a ridge fitted to contexts and horizons of which the last known value was taken away."""
-        horizon, context = fitted.coef_.shape
-        model = cls.spec(horizon=horizon, variables=variables, context=context).build()
+    def from_sklearn(cls, fitted: "Ridge", *, variables: int, context: int | None = None) -> "LinearForecaster":
+        """The answers of a ridge fitted to contexts and horizons of which the last known value was taken away.
+
+        context: known steps of a row, where the ridge was fitted to the last of them only.
+        """
+        horizon, near = fitted.coef_.shape
+        model = cls.spec(horizon=horizon, variables=variables, context=context or near).build()
         with torch.no_grad():
-            model.linear.weight.copy_(torch.from_numpy(fitted.coef_))
+            model.linear.weight.zero_()
+            model.linear.weight[:, -near:] = torch.from_numpy(fitted.coef_)
             model.linear.bias.copy_(torch.from_numpy(fitted.intercept_))
         return model.eval()

@@ -50,9 +50,9 @@ def class_patches(size: int) -> Spec[Embed]:
     return ClassToken.spec(embed=Patches.spec(patch=size), position=_LEARNED)
 
 
-def words(kernel: int) -> Spec[Embed]:
+def words(kernel: int, width: int = 300) -> Spec[Embed]:
     """CCT's tokenizer of texts."""
-    return TextConvTokens.spec(kernel=kernel, position=Sinusoid.spec())
+    return TextConvTokens.spec(kernel=kernel, width=width, position=Sinusoid.spec())
 
 
 def steps() -> Spec[Embed]:
@@ -60,7 +60,9 @@ def steps() -> Spec[Embed]:
     return SeriesConvTokens.spec(position=Sinusoid.spec())
 
 
-_HEARD = SoundPicture.spec(embed=ConvTokens.spec(kernel=3, layers=3, hidden=32, position=_LEARNED))
+def heard(hidden: int) -> Spec[Embed]:
+    """The tokenizer of images, three convolutions deep and narrow inside, on the picture of a sound."""
+    return SoundPicture.spec(embed=ConvTokens.spec(kernel=3, layers=3, hidden=hidden, position=_LEARNED))
 
 
 class Norms(StrEnum):
@@ -86,10 +88,13 @@ class Norms(StrEnum):
         "text-cct-6/1": {"dim": 256, "depth": 6, "heads": 4, "ratio": 2, "embed": words(1)},
     },
     fits={
-        "images": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": conv(3, 2)},
-        "labelled texts": {"dim": 64, "depth": 2, "heads": 2, "ratio": 1, "embed": words(2)},
-        "labelled series": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": steps()},
-        "sounds": {"dim": 128, "depth": 2, "heads": 2, "ratio": 1, "embed": _HEARD},
+        data: [{"dim": dim, "depth": depth, "heads": 2, "ratio": 1, "embed": embed} for dim, depth, embed in sizes]
+        for data, sizes in (
+            ("images", [(64, 2, conv(3, 2)), (128, 2, conv(3, 2)), (128, 4, conv(3, 2)), (32, 1, conv(3, 2))]),
+            ("labelled texts", [(64, 2, words(2, 64)), (64, 2, words(2)), (128, 2, words(2)), (32, 1, words(2, 32))]),
+            ("labelled series", [(64, 2, steps()), (128, 2, steps()), (128, 4, steps()), (32, 1, steps())]),
+            ("sounds", [(64, 2, heard(16)), (128, 2, heard(32)), (128, 4, heard(32)), (32, 1, heard(16))]),
+        )
     },
 )
 def cct(

@@ -55,8 +55,11 @@ STEM = stem(4)
     # Two stages and squares of 2 x 2: images of 4 x 4 pixels still leave one token. The paper's start of 1e-6 is for
     # 300 epochs; blocks that learn for minutes must count from the first step (digits, 300 steps: 97.8 against 95.8).
     fits={
-        "images": {"dims": (64, 128), "depths": (2, 4), "embed": stem(2), "scale": 1.0},
-        "sounds": {"dims": (48, 96), "depths": (2, 4), "embed": SoundPicture.spec(embed=stem(4)), "scale": 1.0},
+        data: [{"dims": dims, "depths": depths, "embed": embed, "scale": 1.0} for dims, depths in sizes]
+        for data, embed, sizes in (
+            ("images", stem(2), [((32, 64), (2, 2)), ((64, 128), (2, 4)), ((96, 192), (2, 4)), ((16, 32), (1, 1))]),
+            ("sounds", SoundPicture.spec(embed=stem(4)), [((32, 64), (1, 2)), ((48, 96), (2, 4)), ((16, 32), (1, 1))]),
+        )
     },
 )
 def convnext(

@@ -59,10 +59,15 @@ _9 = {"dims": (128, 256), "depths": (1, 3), "heads": 4}
         "crossvit-18-dagger-384": {**_18, "patches": STEMS, "scale": 384 / 408},
     },
     fits={
-        "images": {"dims": (32, 64), "depths": (1, 2), "heads": 2, "ratio": 2, "blocks": 2, "patches": _TINY,
-                   "scale": 1.0, "drop": 0.0},
-        "sounds": {"dims": (48, 96), "depths": (1, 2), "heads": 2, "ratio": 2, "blocks": 2, "patches": _HEARD,
-                   "scale": 1.0, "drop": 0.0},
+        data: [
+            {"dims": dims, "depths": depths, "heads": 2, "ratio": 2, "blocks": blocks, "patches": patches,
+             "scale": 1.0, "drop": 0.0} for dims, depths, blocks in sizes
+        ]
+        for data, patches, sizes in (
+            ("images", _TINY, [((32, 64), (1, 2), 1), ((32, 64), (1, 2), 2), ((64, 128), (1, 2), 2),
+                               ((16, 32), (1, 1), 1)]),
+            ("sounds", _HEARD, [((32, 64), (1, 2), 1), ((48, 96), (1, 2), 2), ((16, 32), (1, 1), 1)]),
+        )
     },
 )  # fmt: skip
 def crossvit(

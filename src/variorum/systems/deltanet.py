@@ -41,7 +41,12 @@ class Hybrid(StrEnum):
         "1.3b-window": {"dim": 2048, "depth": 24, "hybrid": Hybrid.WINDOW},
         "1.3b-global": {"dim": 2048, "depth": 24, "hybrid": Hybrid.GLOBAL},
     },
-    fits={"text": {"dim": 192, "depth": 4, "head_dim": 48}},
+    fits={
+        "text": [
+            {"dim": dim, "depth": depth, "head_dim": head}
+            for dim, depth, head in ((128, 1, 32), (128, 2, 32), (192, 4, 48), (64, 1, 32))
+        ]
+    },
 )
 def deltanet(*, dim: int, depth: int, head_dim: int = 128, hybrid: Hybrid = Hybrid.NONE) -> Spec[Stack]:
     """A decoder of delta-rule blocks, or a hybrid."""

@@ -56,7 +56,11 @@ class Classifiers(StrEnum):
         **{f"iwslt-de-en-{name}": {**_IWSLT, "policy": policy} for name, policy in _LEARNED.items()},
         **{f"wmt-en-fr-{name}": {**_WMT, "policy": policy} for name, policy in _LEARNED.items()},
     },
-    fits={"text pairs": {"dim": 128, "depth": 2, "heads": 4, "hidden": 512}},
+    fits={
+        "text pairs": [
+            {"dim": dim, "depth": depth, "heads": 4, "hidden": 4 * dim} for dim, depth in ((64, 2), (128, 2), (128, 4))
+        ]
+    },
 )
 def depth_adaptive_transformer(
     *,

@@ -64,7 +64,12 @@ _BASE = {"dim": 768, "depth": 12, "heads": 12, "hidden": 2048}
         "base": _BASE,
         **{f"small-{v}": {**_SMALL, "variant": v} for v in (Variant.ZERO, Variant.NORMALISED, Variant.WEIGHTED)},
     },
-    fits={"labelled texts": {"dim": 64, "depth": 2, "heads": 4, "hidden": 128, "answer": Answer.CLASS}},
+    fits={
+        "labelled texts": [
+            {"dim": dim, "depth": depth, "heads": 4, "hidden": 2 * dim, "answer": Answer.CLASS}
+            for dim, depth in ((64, 2), (128, 2), (32, 2))
+        ]
+    },
 )
 def elc_bert(
     *,

@@ -44,9 +44,14 @@ class Form(StrEnum):
         "encoder-decoder-base": {"form": Form.ENCODER_DECODER, "dim": 512, "depth": 6, "heads": 8, "length": 512},
     },
     fits={
-        "text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256},
-        "labelled texts": {"form": Form.CLASSIFIER, "dim": 64, "depth": 2, "heads": 4, "length": 257},
-        "text pairs": {"form": Form.ENCODER_DECODER, "dim": 128, "depth": 2, "heads": 4, "length": 257},
+        data: [
+            {"form": form, "dim": dim, "depth": depth, "heads": heads, "length": length} for dim, depth, heads in sizes
+        ]
+        for data, form, length, sizes in (
+            ("text", Form.DECODER, 256, [(64, 1, 4), (64, 2, 4), (128, 2, 4), (192, 4, 6)]),
+            ("labelled texts", Form.CLASSIFIER, 257, [(64, 1, 4), (64, 2, 4), (128, 2, 4), (32, 1, 4)]),
+            ("text pairs", Form.ENCODER_DECODER, 257, [(64, 1, 4), (128, 1, 4), (128, 2, 4)]),
+        )
     },
 )
 def transformer(form: Form, *, dim: int, depth: int, heads: int, length: int = 512) -> Spec[Skeleton]:

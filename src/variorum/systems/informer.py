@@ -33,7 +33,12 @@ _DISTILL: Spec[Merge] = Distill.spec()
         "informer": {"dim": 512, "heads": 8, "depths": (2,), "hidden": 2048, "start": 48},
         "informer-stack": {"dim": 512, "heads": 8, "depths": (3, 2, 1), "hidden": 2048, "start": 48},
     },
-    fits={"series": {"dim": 64, "heads": 4, "depths": (2,), "hidden": 256, "start": 48}},
+    fits={
+        "series": [
+            {"dim": dim, "heads": 4, "depths": depths, "hidden": 4 * dim, "start": 48}
+            for dim, depths in ((32, (2,)), (64, (2,)), (128, (2,)), (32, (1,)))
+        ]
+    },
 )
 def informer(
     *,

@@ -50,9 +50,12 @@ class Form(StrEnum):
         "vision-large": {"form": Form.VISION, "dim": 1024, "depth": 24, "heads": 16},
     },
     fits={
-        "text": {"form": Form.DECODER, "dim": 192, "depth": 4, "heads": 6, "length": 256},
-        "images": {"form": Form.VISION, "dim": 96, "depth": 6, "heads": 4, "patch": 4},
-        "text pairs": {"form": Form.ENCODER_DECODER, "dim": 128, "depth": 2, "heads": 4, "length": 257},
+        data: [{**rest, "dim": dim, "depth": depth, "heads": heads} for dim, depth, heads in sizes]
+        for data, rest, sizes in (
+            ("text", {"form": Form.DECODER, "length": 256}, [(64, 1, 4), (64, 2, 4), (128, 2, 4), (192, 4, 6)]),
+            ("images", {"form": Form.VISION, "patch": 4}, [(64, 2, 4), (96, 4, 4), (96, 6, 4), (32, 1, 4)]),
+            ("text pairs", {"form": Form.ENCODER_DECODER, "length": 257}, [(64, 1, 4), (128, 1, 4), (128, 2, 4)]),
+        )
     },
 )
 def magneto(form: Form, *, dim: int, depth: int, heads: int, length: int = 512, patch: int = 16) -> Spec[Skeleton]:

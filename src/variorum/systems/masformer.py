@@ -52,7 +52,10 @@ _XL = {"dim": 2048, "depth": 24, "heads": 16, "full": 8, "window": 1024, "length
         "gpt-neo-1.3b": {**_XL, "full": 12, "window": 256, "length": 2048, "span": Span.SLIDING,
                          "placement": Placement.SPREAD},
     },
-    fits={"text": {"dim": 192, "depth": 4, "heads": 6, "full": 1, "window": 32, "length": 256}},
+    fits={"text": [
+        {"dim": dim, "depth": depth, "heads": heads, "full": 1, "window": 32, "length": 256}
+        for dim, depth, heads in ((64, 2, 4), (128, 2, 4), (192, 4, 6))
+    ]},
 )  # fmt: skip
 def masformer(
     *, dim: int, depth: int, heads: int, full: int, window: int, length: int, placement: Placement = Placement.BOTTOM,

@@ -56,10 +56,15 @@ PATCHES = patches(7, 4)
     },
     # Two stages from a grid of half the image's sides: images of 4 x 4 pixels still leave a square to reduce.
     fits={
-        "images": {"dims": (32, 64), "depths": (2, 2), "heads": (1, 2), "ratios": (4, 4), "reductions": (2, 1),
-                   "embed": patches(3, 2)},
-        "sounds": {"dims": (32, 64), "depths": (2, 2), "heads": (1, 2), "ratios": (4, 4), "reductions": (4, 2),
-                   "embed": SoundPicture.spec(embed=patches(7, 4))},
+        data: [
+            {"dims": dims, "depths": depths, "heads": (1, 2), "ratios": (4, 4), "reductions": reductions,
+             "embed": embed}
+            for dims, depths in (((32, 64), (1, 1)), ((32, 64), (2, 2)), ((64, 128), (2, 2)), ((16, 32), (1, 1)))
+        ]
+        for data, reductions, embed in (
+            ("images", (2, 1), patches(3, 2)),
+            ("sounds", (4, 2), SoundPicture.spec(embed=patches(7, 4))),
+        )
     },
 )  # fmt: skip
 def pvt_v2(

@@ -84,17 +84,17 @@ _HEARD: Spec[Embed] = LogMel.spec(frames=SubsampledFrames.spec(channels=32, halv
         },
     },
     fits={
-        "text": {"dim": 128, "depth": 2, "length": 256, "answer": Answer.TOKENS, "normed": Normed.LAYER_BEFORE},
-        "labelled texts": {"dim": 64, "depth": 2, "length": 256, "normed": Normed.LAYER_BEFORE},
-        "labelled series": {
-            "dim": 64,
-            "depth": 2,
-            "state": 32,
-            "length": 256,
-            "normed": Normed.LAYER_BEFORE,
-            "embed": SeriesPatches.spec(most=256),
-        },
-        "sounds": {"dim": 96, "depth": 3, "length": 128, "normed": Normed.LAYER_BEFORE, "embed": _HEARD},
+        data: [{**rest, "dim": dim, "depth": depth, "normed": Normed.LAYER_BEFORE} for dim, depth in sizes]
+        for data, rest, sizes in (
+            ("text", {"length": 256, "answer": Answer.TOKENS}, [(64, 1), (128, 1), (128, 2)]),
+            ("labelled texts", {"length": 256}, [(64, 1), (64, 2), (128, 2), (32, 1)]),
+            (
+                "labelled series",
+                {"length": 256, "state": 32, "embed": SeriesPatches.spec(most=256)},
+                [(64, 1), (64, 2), (128, 2), (32, 1)],
+            ),
+            ("sounds", {"length": 128, "embed": _HEARD}, [(64, 1), (96, 3), (64, 2), (32, 1)]),
+        )
     },
 )
 def s4(

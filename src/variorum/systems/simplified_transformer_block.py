@@ -46,7 +46,12 @@ _GPT = {"dim": 768, "depth": 18, "heads": 12, "length": 128}
         "sas-72": {"form": Form.SAS, **_GPT, "depth": 72, "gain": 0.05},
         "sas-p-72": {"form": Form.SAS_P, **_GPT, "depth": 72, "gain": 0.05},
     },
-    fits={"text": {"form": Form.SAS_P, "dim": 192, "depth": 4, "heads": 6, "length": 256, "gain": 0.2}},
+    fits={
+        "text": [
+            {"form": Form.SAS_P, "dim": dim, "depth": depth, "heads": heads, "length": 256, "gain": 0.2}
+            for dim, depth, heads in ((64, 1, 4), (64, 2, 4), (128, 2, 4), (192, 4, 6))
+        ]
+    },
 )
 def simplified(form: Form, *, dim: int, depth: int, heads: int, length: int, gain: float = 0.1) -> Spec[Stack]:
     """A decoder of simplified blocks."""

@@ -49,7 +49,12 @@ CONTEXTS = ((70, 13), (70, 6), (70, 1), (70, 0))
         "large": {"dim": 512, "depth": 17, "vocab": 1025},
         "large-offline": {"dim": 512, "depth": 17, "vocab": 1025, "contexts": ()},
     },
-    fits={"speech": {"dim": 144, "depth": 4, "heads": 4, "channels": 64, "halvings": 2, "labels": 144, "joint": 144}},
+    fits={
+        "speech": [
+            {"dim": dim, "depth": depth, "heads": 4, "channels": 64, "halvings": 2, "labels": dim, "joint": dim}
+            for dim, depth in ((144, 4), (96, 2), (144, 8))
+        ]
+    },
 )
 def stateful_conformer(
     *,

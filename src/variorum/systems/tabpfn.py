@@ -26,7 +26,12 @@ PRIOR = MixedPrior.spec(first=ScmPrior.spec(rows=96, features=32), second=BnnPri
 @entry(
     "tabpfn",
     sizes={"tabpfn": {"dim": 512, "depth": 12, "heads": 4, "hidden": 1024, "features": 100}},
-    fits={"table": {"dim": 64, "depth": 3, "heads": 4, "hidden": 128, "features": 32}},
+    fits={
+        "table": [
+            {"dim": dim, "depth": depth, "heads": 4, "hidden": 2 * dim, "features": 32}
+            for dim, depth in ((64, 3), (128, 4), (32, 2))
+        ]
+    },
     recipe=PriorFitted.spec(prior=PRIOR),
 )
 def tabpfn(*, dim: int, depth: int, heads: int, hidden: int, features: int = 100, classes: int = 10) -> Spec[Stack]:

@@ -34,7 +34,12 @@ from variorum.models.stack import Stack
         "354m": {"dim": 1024, "depth": 24, "heads": 16, "slots": 768},
         "757m": {"dim": 1024, "depth": 24, "heads": 16, "slots": 1792},
     },
-    fits={"text": {"dim": 192, "depth": 4, "heads": 6}},
+    fits={
+        "text": [
+            {"dim": dim, "depth": depth, "heads": heads}
+            for dim, depth, heads in ((64, 1, 4), (64, 2, 4), (128, 2, 4), (192, 4, 6))
+        ]
+    },
 )
 def tokenformer(*, dim: int, depth: int, heads: int, slots: int | None = None) -> Spec[Stack]:
     """A decoder whose projections have ``slots`` parameter tokens (``dim`` unless given), its channels four times as

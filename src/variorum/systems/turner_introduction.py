@@ -40,18 +40,23 @@ _HEARD = LogMel.spec(frames=SubsampledFrames.spec(channels=32, halvings=2, looks
             embed=Patches.spec(patch=16), position=LearnedPosition.spec())},
     },
     fits={
-        "images": {"dim": 96, "depth": 6, "heads": 4, "embed": ClassToken.spec(
-            embed=Patches.spec(patch=4), position=LearnedPosition.spec())},
-        "sounds": {"dim": 96, "depth": 4, "heads": 4, "embed": ClassToken.spec(embed=_HEARD, position=Sinusoid.spec())},
-        "table": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(embed=ColumnEmbed.spec())},
-        "labelled texts": {"dim": 64, "depth": 2, "heads": 4, "pool": MeanPool.spec(), "embed": TokenEmbed.spec(
-            position=Sinusoid.spec())},
-        "labelled series": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(
-            embed=SeriesPatches.spec(most=64), position=Sinusoid.spec())},
-        "series": {"dim": 64, "depth": 3, "heads": 4, "embed": WindowPatches.spec(patch=8),
-                   "head": HorizonReadout.spec(patch=8), "around": InstanceNormalised.spec()},
-        "point clouds": {"dim": 64, "depth": 3, "heads": 4, "embed": ClassToken.spec(
-            embed=VectorEmbed.spec(features=3))},
+        data: [{**ends, "dim": dim, "depth": depth, "heads": 4} for dim, depth in sizes]
+        for data, ends, sizes in (
+            ("images", {"embed": ClassToken.spec(embed=Patches.spec(patch=4), position=LearnedPosition.spec())},
+             [(64, 2), (96, 6), (96, 4), (32, 1)]),
+            ("sounds", {"embed": ClassToken.spec(embed=_HEARD, position=Sinusoid.spec())},
+             [(64, 2), (96, 4), (128, 4), (32, 1)]),
+            ("table", {"embed": ClassToken.spec(embed=ColumnEmbed.spec())}, [(64, 1), (64, 3), (128, 2), (32, 1)]),
+            ("labelled texts", {"pool": MeanPool.spec(), "embed": TokenEmbed.spec(position=Sinusoid.spec())},
+             [(64, 1), (64, 2), (128, 2), (32, 1)]),
+            ("labelled series",
+             {"embed": ClassToken.spec(embed=SeriesPatches.spec(most=64), position=Sinusoid.spec())},
+             [(64, 2), (64, 3), (128, 2), (32, 1)]),
+            ("series", {"embed": WindowPatches.spec(patch=8), "head": HorizonReadout.spec(patch=8),
+                        "around": InstanceNormalised.spec()}, [(64, 1), (64, 3), (128, 2), (32, 1)]),
+            ("point clouds", {"embed": ClassToken.spec(embed=VectorEmbed.spec(features=3))},
+             [(64, 2), (64, 3), (128, 2), (32, 1)]),
+        )
     },
 )  # fmt: skip
 def encoder(

@@ -2,9 +2,12 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
+from optuna.distributions import BaseDistribution, FloatDistribution
 from torch import nn
 
 from variorum.core import Embed, Head, Part, Spec, VariorumError
@@ -34,14 +37,20 @@ class ByLaw(Recipe):
     D = steps * 0.58 D^0.571, and a budget of seconds by the speed of a short trial. As in the paper: AdamW with betas
     0.9 and 0.95, weight decay 0.1, gradients of length 1 at most, a cosine down to the fixed rate 1e-5; the warm-up is
     a part of the budget, since the paper's 2000 steps are longer than most budgets here. Li et al. 2025,
-    arXiv:2503.04715, fitted from 60M parameters up. What was chosen is kept in the run's folder, so that a resumed
+    arXiv:2503.04715, fitted from 60M parameters up; a hundred thousand would get rates above 0.02 by it, at which they
+    learn worse, so that none is above ``highest``. What was chosen is kept in the run's folder, so that a resumed
     training goes on with it.
     """
 
-    keeps_spec, needs = True, frozenset({"vocab", "length"})
+    keeps_spec, distributes, needs = True, True, frozenset({"vocab", "length"})
 
-    def __init__(self, *, evaluations: int = 10, precision: Precision = Precision.FP32) -> None:
-        self.evaluations, self.precision = evaluations, Precision(precision)
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {"highest": FloatDistribution(1e-3, 2e-2, log=True)}
+
+    def __init__(self, *, highest: float = 6e-3, evaluations: int = 10, precision: Precision = Precision.FP32) -> None:
+        if highest <= FINAL_RATE:
+            raise VariorumError("ByLaw", expected=f"a highest rate above {FINAL_RATE}, which it falls to",
+                                found=f"{highest}", do="Give a higher one.")  # fmt: skip
+        self.highest, self.evaluations, self.precision = highest, evaluations, Precision(precision)
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:
         length = task.facts.get("length")
@@ -60,7 +69,7 @@ class ByLaw(Recipe):
         run.report({"step": 0, **chosen, "seconds": time.monotonic() - began})
         if run.budget.seconds is not None:
             seconds = max(run.budget.seconds - (time.monotonic() - began), 0.0)
-            run = Run(type(run.budget)(seconds, run.budget.steps), run.seed, run.folder, run.report)
+            run = replace(run, budget=replace(run.budget, seconds=seconds))
         return self.descent(chosen["lr"], chosen["rows"]).build().train(spec, task, run)
 
     def descent(self, lr: float, rows: int) -> Spec[Descent]:
@@ -86,7 +95,8 @@ class ByLaw(Recipe):
             raise VariorumError("budget", expected="seconds or steps", found="neither", do="Give one.")
         tokens = max(min(limits), float(length))
         rows = max(1, round(BATCH(tokens) / length))
-        return {"lr": RATE(inner_parameters(model), tokens), "rows": rows, "tokens": tokens}
+        rate = min(RATE(inner_parameters(model), tokens), self.highest)
+        return {"lr": rate, "rows": rows, "tokens": tokens}
 
 
 def tokens_of(steps: int) -> float:

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from variorum.core import Part, Spec, VariorumError
 from variorum.data.task import Task
 from variorum.train.judge import Keep
+from variorum.train.launch import train_together
 from variorum.train.loop import Loop
 from variorum.train.optimizer import AdamW, Optimizer
 from variorum.train.precision import Precision
@@ -31,9 +32,9 @@ class Descent(Recipe):
     nothing better.    report: steps between two reports.
 
     Reports are dicts. Every ``report`` steps, and where a score is taken: step (done so far), loss (the objective's
-    mean, of this step), lr, gradient_norm (before clipping), seconds, targets_per_second; spent, the part of the budget;
-    auxiliary, if parts tell losses of their own; valid, if a score was taken. Before the first step, if precision was
-    measured: step 0, precision, why.
+    mean, of this step), lr, gradient_norm (before clipping), seconds, targets_per_second; spent (the part of the
+    budget); auxiliary, if parts tell losses of their own; valid, if a score was taken. Before the first step, if
+    precision was measured: step 0, precision, why.
 
     With a folder, it holds a checkpoint; a run with the same spec, recipe and seed goes on from there, and one that is
     finished is only read. Step and seed alone decide a step's rows and random numbers (those of torch's own
@@ -46,15 +47,18 @@ class Descent(Recipe):
     batch of a judgement, late: time is kept for a last judgement, by the longest so far, and one that comes too late is
     given up.
 
+    On several processes (``Run.distributed``) every step is the one that one process would take: see
+    :class:`~variorum.train.distributed.Distributed`.
+
     Raises :class:`VariorumError` for a budget without limits, a loss or gradient that is not finite, a folder that
     holds a checkpoint of another training, and a checkpoint that cannot be written. On Ctrl-C it finishes the step,
     writes the checkpoint and raises KeyboardInterrupt; a second Ctrl-C stops at once.
     """
 
-    keeps_spec = True
+    keeps_spec, distributes = True, True
     searched: ClassVar[Mapping[str, BaseDistribution]] = {
         "optimizer.lr": FloatDistribution(2e-4, 8e-3, log=True),
-        "batch": CategoricalDistribution((16, 32, 64)),
+        "batch": CategoricalDistribution((8, 16, 32, 64)),
     }
 
     def __init__(
@@ -88,5 +92,9 @@ class Descent(Recipe):
         """All that decides the outcome of a training; ``report`` does not."""
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> Part:
+        if run.distributed is not None:
+            return train_together(self, spec, task, run, run.distributed)
         with torch.random.fork_rng():
-            return Loop(self, spec, task, run).train()
+            loop = Loop(self, spec, task, run)
+            loop.train()
+            return loop.model()

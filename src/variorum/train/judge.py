@@ -1,8 +1,8 @@
 """The score on the valid split while training: when to take it, which parameters to keep, when to stop."""
 
+import itertools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from variorum.core import VariorumError
 from variorum.data.task import Task
-from variorum.train.learner import Learner, single
+from variorum.train.learner import Autocast, Learner, single
+from variorum.train.team import ALONE, Team
 
 
 class Keep(StrEnum):
@@ -73,22 +74,26 @@ class Judge:
         learner: Learner,
         stride: int,
         *,
-        autocast: Callable[[], AbstractContextManager[Any]],
+        autocast: Autocast,
         to_device: Callable[[Any], Any],
         late: Callable[[], bool],
+        team: Team = ALONE,
     ) -> float | None:
-        """The mean score over every ``stride``-th batch; None if time ran out before the last one."""
+        """The mean score over every ``stride``-th batch; None if time ran out before the last one.
+
+        The processes of a team look at one batch each, turn by turn, and all ask before a turn whether it is late.
+        """
         scores: list[Tensor] = []
+        chosen = itertools.islice(self.task.held_out("valid", self.size), None, None, stride)
         learner.eval()
         try:
-            for i, batch in enumerate(self.task.held_out("valid", self.size)):
-                if i % stride:
-                    continue
+            while turn := list(itertools.islice(chosen, team.size)):
                 if late():
                     return None
-                with autocast():
-                    outputs = learner.model(**to_device(batch.inputs))
-                scores.append(self.task.scores(single(outputs), to_device(batch.targets)))
+                for batch in turn[team.rank : team.rank + 1]:
+                    with autocast():
+                        outputs = learner.model(**to_device(batch.inputs))
+                    scores.append(self.task.scores(single(outputs), to_device(batch.targets)))
         finally:
             learner.train()
-        return float(torch.cat(scores).cpu().double().mean())
+        return team.mean(torch.cat(scores).cpu().double() if scores else torch.zeros(0, dtype=torch.float64))

@@ -53,38 +53,77 @@ class Gradient(NamedTuple):
     """Real targets of the step."""
 
 
+Autocast = Callable[[], AbstractContextManager[Any]]
+Drain = Callable[[], Tensor | None]
+"""Gives the auxiliary losses told since it was last called (see :func:`variorum.train.auxiliary.auxiliary`)."""
+
+
+class Sent(NamedTuple):
+    """What came of one piece of a step: ``whole`` = total + count * auxiliary is what is differentiated."""
+
+    whole: Tensor
+    total: Tensor
+    count: Tensor  # type: ignore[assignment]  # tuple's method of this name is not used
+    auxiliary: Tensor | None
+    """count * auxiliary, if parts told a loss."""
+
+
+def send(learner: Learner, piece: Batch, autocast: Autocast, drain: Drain) -> Sent:
+    """One piece of a step through the learner."""
+    loss = learner(piece, autocast)
+    extra = drain()
+    if extra is None:
+        return Sent(loss.total, loss.total.detach(), loss.count, None)
+    return Sent(loss.total + loss.count * extra, loss.total.detach(), loss.count, loss.count * extra.detach())
+
+
+class Together(NamedTuple):
+    """What makes the gradients of several processes, each of its own pieces, that of all pieces.
+
+    send: as :func:`send`, but ``backward`` of what it gives leaves the mean of the processes' gradients in ``.grad``.
+    sums: of total, count and auxiliary over the processes; an auxiliary that is None counts as 0, and stays None if it
+    is None everywhere.
+    """
+
+    size: int
+    send: Callable[[Batch, Autocast], Sent]
+    sums: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor | None]]
+
+
 def gradient(
     learner: Learner,
     pieces: Iterable[Batch],
     *,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Autocast,
     backward: Callable[[Tensor], None],
-    drain: Callable[[], Tensor | None],
+    drain: Drain,
+    together: Together | None = None,
 ) -> Gradient:
     """Leave in ``.grad`` the gradient of sum_i (total_i + count_i auxiliary_i) / sum_i count_i over the pieces i.
 
     It equals that of the pieces' union in one batch, however unevenly the targets are spread over the pieces (for
     auxiliary losses see :func:`variorum.train.auxiliary.auxiliary`). ``drain`` returns a piece's auxiliary losses.
+    ``together``: the pieces are those of all processes, of which ``pieces`` are this one's.
     """
     parameters = list(learner.parameters())
     for parameter in parameters:
         parameter.grad = None
-    losses, extras = [], []
+    pieces_sent = []
     for piece in pieces:
-        loss = learner(piece, autocast)
-        losses.append(Loss(loss.total.detach(), loss.count))
-        extra, whole = drain(), loss.total
-        if extra is not None:
-            whole = whole + loss.count * extra
-            extras.append(loss.count * extra.detach())
-        backward(whole)
-    count = torch.stack([loss.count for loss in losses]).sum()
+        sent = together.send(piece, autocast) if together else send(learner, piece, autocast, drain)
+        backward(sent.whole)
+        pieces_sent.append(sent._replace(whole=sent.total))  # the graph is no longer needed
+    total, count = (torch.stack(each).sum() for each in zip(*((s.total, s.count) for s in pieces_sent), strict=True))
+    told = [s.auxiliary for s in pieces_sent if s.auxiliary is not None]
+    extra = torch.stack(told).sum() if told else None
+    if together:
+        total, count, extra = together.sums(total, count, extra)
     divisor = count.clamp(min=1)
+    scale = divisor / together.size if together else divisor
     for parameter in parameters:
         if parameter.grad is not None:
-            parameter.grad.div_(divisor)
-    auxiliary = torch.stack(extras).sum() / divisor if extras else None
-    return Gradient(torch.stack([loss.total for loss in losses]).sum() / divisor, auxiliary, count)
+            parameter.grad.div_(scale)
+    return Gradient(total / divisor, None if extra is None else extra / divisor, count)
 
 
 def single(outputs: Any) -> Any:

@@ -1,9 +1,11 @@
 """Fit a network to a prior over data sets, then let it answer from the user's rows. Müller et al. 2021."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from variorum.core import Part, Spec, VariorumError
 from variorum.data.priors.mixed import MixedPrior
@@ -27,7 +29,11 @@ class PriorFitted(Recipe):
     takes.
     """
 
-    needs = frozenset({"columns", "classes"})
+    distributes, needs = True, frozenset({"columns", "classes"})
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {
+        "descent.optimizer.lr": FloatDistribution(5e-4, 8e-3, log=True),
+        "descent.batch": CategoricalDistribution((8, 16, 32)),
+    }
 
     def __init__(
         self,

@@ -1,9 +1,11 @@
 """Gradient-boosted trees. Friedman 2001, "Greedy function approximation"; scikit-learn's histogram trees."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from variorum.compare.baselines.baseline import Baseline
 from variorum.core import Spec
@@ -17,13 +19,30 @@ class Boosting(Recipe):
     """Adds trees until the loss on the validation rows has not fallen for ``patience`` looks, or the budget is spent.
 
     every: trees (of each class) between two looks.     rate: of learning.     leaves: at most, of a tree.
-    most: trees in all.     The ensemble with the lowest loss is kept.
+    fewest: rows of a leaf.     share: of the columns, drawn anew for each split.     most: trees in all.     The
+    ensemble with the lowest loss is kept.
     """
 
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {
+        "rate": FloatDistribution(0.02, 0.3, log=True),
+        "leaves": IntDistribution(4, 127, log=True),
+        "fewest": IntDistribution(2, 50, log=True),
+        "share": FloatDistribution(0.3, 1.0),
+    }
+
     def __init__(
-        self, *, every: int = 20, patience: int = 3, rate: float = 0.1, leaves: int = 31, most: int = 2000
+        self,
+        *,
+        every: int = 20,
+        patience: int = 3,
+        rate: float = 0.1,
+        leaves: int = 31,
+        fewest: int = 20,
+        share: float = 1.0,
+        most: int = 2000,
     ) -> None:
-        self.every, self.patience, self.rate, self.leaves, self.most = every, patience, rate, leaves, most
+        self.every, self.patience, self.most = every, patience, most
+        self.rate, self.leaves, self.fewest, self.share = rate, leaves, fewest, share
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> TreeEnsemble:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -31,8 +50,9 @@ class Boosting(Recipe):
         assert isinstance(task, TableTask), "the baseline reads tables"
         began = time.monotonic()
         kind = HistGradientBoostingClassifier if task.writes == "class" else HistGradientBoostingRegressor
-        fitted = kind(learning_rate=self.rate, max_leaf_nodes=self.leaves, max_iter=0, early_stopping=False,
-                      warm_start=True, categorical_features=None, random_state=run.seed)  # fmt: skip
+        fitted = kind(learning_rate=self.rate, max_leaf_nodes=self.leaves, min_samples_leaf=self.fewest,
+                      max_features=self.share, max_iter=0, early_stopping=False, warm_start=True,
+                      categorical_features=None, random_state=run.seed)  # fmt: skip
         rows, targets = task.arrays("train")
         objective = task.objective.fill(**task.facts).build()
         best, least, stale = None, float("inf"), 0

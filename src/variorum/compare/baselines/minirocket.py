@@ -1,11 +1,13 @@
 """MiniROCKET with a ridge classifier. Dempster et al. 2020, arXiv:2012.08791."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from torch import Tensor
 
 from variorum.compare.baselines.baseline import Baseline
@@ -22,7 +24,6 @@ from variorum.data.task import Task
 from variorum.data.whole_rows import WholeRowTask
 from variorum.models.on_summary import NEVER, OnSummary
 from variorum.models.summaries.minirocket import MiniRocket
-from variorum.models.summaries.summary import Summary
 from variorum.train.recipe import Recipe, Run
 
 LARGER = 8.0
@@ -41,8 +42,12 @@ class RocketRidge(Recipe):
     """
 
     examples = ({"summary": MiniRocket.spec(steps=20)},)
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {
+        # Multiples of the 84 kernels; with fewer features answers come sooner, and large data are fitted whole.
+        "summary.features": CategoricalDistribution((9996, 4956, 2016, 504)),
+    }
 
-    def __init__(self, *, summary: Spec[Summary], first: int = 500, judges: int = 2000) -> None:
+    def __init__(self, *, summary: Spec[MiniRocket], first: int = 500, judges: int = 2000) -> None:
         self.summary, self.first, self.judges = summary, first, judges
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> OnSummary:

@@ -1,10 +1,12 @@
 """k nearest neighbours. Fix and Hodges 1951; Cover and Hart 1967; scikit-learn's."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from variorum.compare.baselines.baseline import Baseline
 from variorum.compare.baselines.linear import column_codes, features
@@ -12,25 +14,30 @@ from variorum.core import Spec
 from variorum.data.images import ImageTask
 from variorum.data.table import TableTask
 from variorum.data.task import Task
-from variorum.models.nearest_rows import NearestRows
+from variorum.models.nearest_rows import Metric, NearestRows
 from variorum.train.recipe import Recipe, Run
 
 
 class Neighbours(Recipe):
     """Stores the training rows, and asks as many neighbours as answer best on the validation rows.
 
-    tried: numbers of neighbours.     most: rows that are stored.     judged: validation rows that are looked at. Of
-    more rows that many are drawn at random.
+    tried: numbers of neighbours.     metric: of distances.     most: rows that are stored.     judged: validation rows
+    that are looked at. Of more rows that many are drawn at random.
     """
+
+    searched: ClassVar[Mapping[str, BaseDistribution]] = {
+        "metric": CategoricalDistribution(tuple(metric.value for metric in Metric)),
+    }
 
     def __init__(
         self,
         *,
         tried: tuple[int, ...] = (1, 3, 5, 9, 15, 25, 45, 75, 125),
+        metric: Metric = Metric.EUCLIDEAN,
         most: int = 10_000,
         judged: int = 2_000,
     ) -> None:
-        self.tried, self.most, self.judged = tried, most, judged
+        self.tried, self.metric, self.most, self.judged = tried, Metric(metric), most, judged
 
     def train(self, spec: Spec[Any], task: Task, run: Run) -> NearestRows:
         assert isinstance(task, TableTask | ImageTask), "the baseline reads tables and images"
@@ -42,7 +49,7 @@ class Neighbours(Recipe):
         valid, known = _some(features(task, "valid", columns), self.judged, run.seed)
         tried = [k for k in self.tried if k <= len(rows)]
         kind = KNeighborsClassifier if classes else KNeighborsRegressor
-        fitted = kind(n_neighbors=tried[-1], algorithm="brute").fit(rows, targets)
+        fitted = kind(n_neighbors=tried[-1], algorithm="brute", metric=self.metric.value).fit(rows, targets)
         nearest = targets[fitted.kneighbors(valid, return_distance=False)]  # (validation rows, neighbours)
         scores = {}
         for step, k in enumerate(tried, start=1):

@@ -1,5 +1,6 @@
 """A small PointNet. Qi et al. 2016, arXiv:1612.00593."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from variorum.compare.baselines.baseline import Baseline
@@ -11,9 +12,10 @@ from variorum.train.recipe import Recipe
 
 
 class SmallPointNet(Baseline):
-    """A network at every point and the maximum over them, trained like every system."""
+    """A network at every point and the maximum over them, trained like every system; narrower ones are tried too."""
 
     name, title, reads = "pointnet", "a small PointNet", ("point clouds",)
 
-    def pair(self, task: Task) -> tuple[Spec[Any], Spec[Recipe]]:
-        return PointNet.spec(), recipe(task)
+    def pair(self, task: Task) -> tuple[Sequence[Spec[Any]], Spec[Recipe]]:
+        narrower = [((32, 32, 64, 256), (64,)), ((16, 32, 128), (32,))]
+        return [PointNet.spec(), *(PointNet.spec(point=point, row=row) for point, row in narrower)], recipe(task)

@@ -1,4 +1,4 @@
-"""Tables of texts, each with a class."""
+"""Tables and folders of texts, each with a class."""
 
 from pathlib import Path
 
@@ -8,20 +8,24 @@ from variorum.data.labelled_texts import KIND, LabelledTextTask, find_text
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
 from variorum.data.readers.tables_of_texts import head_of
+from variorum.data.sorted_texts import sorts_texts
 from variorum.data.target_column import find_target
 from variorum.data.targets import is_value
 from variorum.data.task import Task
+from variorum.data.text_files import holds_mostly
 
 
 class LabelledTexts(Reader):
-    """A table of a column of classes, one of free text, and nothing else to learn from."""
+    """A table of a column of classes, one of free text, and nothing else to learn from; or texts in class folders."""
 
     reads = KIND
     new, tag = "new.csv", "text-classification"
-    looks_like = "a table with a column of texts and one of classes"
+    looks_like = "a table with a column of texts and one of classes, or a folder with a sub-folder of texts a class"
     asks = frozenset({"target"})
 
     def sure(self, path: Path, question: Question) -> Sure:
+        if path.is_dir():
+            return Sure.CONTENT if holds_mostly(path) and sorts_texts(path) else Sure.NO
         frame = head_of(path, question)
         if frame is None:
             return Sure.NO

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from variorum.core import Registered, VariorumError, registered
 from variorum.core.errors import nearest
+from variorum.data.folders import shown
 from variorum.data.question import NO_QUESTION, Question
-from variorum.data.sets.bundled import sets
+from variorum.data.sets.bundled import find_set, sets
 from variorum.data.task import Task
 
 
@@ -63,12 +64,14 @@ def detect(source: str | Path, question: Question = NO_QUESTION) -> Reader:
         if question.reads not in known:
             raise VariorumError(f"kind of data {question.reads!r}", expected=f"one of {', '.join(known)}",
                                 found="another", do=nearest(question.reads, known))  # fmt: skip
+        if not path.exists() and find_set(source, question.reads) is None:
+            _bundled(str(source))
         return known[question.reads]
     if not path.exists():
         return known[_bundled(str(source))]
     if path.is_file() and path.stat().st_size == 0:
         raise VariorumError(str(source), expected="a file with content", found="an empty file", do="Give another file.")
-    sure = {reads: reader.sure(path, question) for reads, reader in known.items()}
+    sure = {reads: _sure(reader, path, question) for reads, reader in known.items()}
     best = max(sure, key=lambda reads: sure[reads])
     if sure[best] is Sure.NO:
         found = (
@@ -79,6 +82,15 @@ def detect(source: str | Path, question: Question = NO_QUESTION) -> Reader:
         raise VariorumError(str(source), expected="; or ".join(reader.looks_like for reader in known.values()),
                             found=found, do="Convert it to one of these.")  # fmt: skip
     return known[best]
+
+
+def _sure(reader: Reader, path: Path, question: Question) -> Sure:
+    try:
+        return reader.sure(path, question)
+    except OSError as error:
+        raise VariorumError(shown(path), expected="a file or a folder that can be read",
+                            found=error.strerror or str(error),
+                            do="Check the path and its permissions.") from None  # fmt: skip
 
 
 def load_task(source: str | Path, question: Question = NO_QUESTION, *, seed: int = 0) -> Task:

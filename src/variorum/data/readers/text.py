@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
+from variorum.data.decode import LOOKED_AT, is_utf8
 from variorum.data.question import Question
 from variorum.data.readers.reader import Reader, Sure
 from variorum.data.task import Task
-from variorum.data.text import TEXTS, TextTask, text_files
-
-LOOKED_AT = 1 << 20
-"""Bytes of a file of unknown suffix that are read to see whether it is text."""
+from variorum.data.text import TextTask
+from variorum.data.text_files import TEXTS, holds_mostly, text_files
 
 
 class Text(Reader):
@@ -20,7 +19,7 @@ class Text(Reader):
 
     def sure(self, path: Path, question: Question) -> Sure:
         if path.is_dir():
-            return _in_folder(path)
+            return Sure.NAME if holds_mostly(path) else Sure.PERHAPS if text_files(path) else Sure.NO
         if not path.is_file():
             return Sure.NO
         if path.suffix.lower() in TEXTS:
@@ -31,21 +30,7 @@ class Text(Reader):
         return TextTask(source)
 
 
-def _in_folder(folder: Path) -> Sure:
-    """A folder of texts has more of them than of anything else; a note beside pictures is none."""
-    texts = len(text_files(folder))
-    if not texts:
-        return Sure.NO
-    files = sum(1 for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    return Sure.NAME if 2 * texts > files else Sure.PERHAPS
-
-
 def _is_text(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(LOOKED_AT)
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character may be cut where the reading stopped.
-        return error.start >= len(head) - 3 and len(head) == LOOKED_AT and b"\0" not in head
-    return b"\0" not in head
+    return is_utf8(head, cut=len(head) == LOOKED_AT)

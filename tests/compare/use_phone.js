@@ -1,0 +1,11 @@
+for (const details of document.querySelectorAll("details")) details.open = true;
+await rest();
+told.width = [innerWidth, document.documentElement.scrollWidth];
+const inside = (element) => element.closest(".scroll, pre, .plot");
+const all = [...document.body.querySelectorAll("*")].filter((element) => !inside(element));
+const over = all.filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5);
+told.over = over.map((element) => `${element.tagName}.${element.className} ${element.textContent.slice(0, 30)}`);
+const touched = all.filter((element) => element.matches("button, select, input") && element.offsetParent);
+const heights = touched.map((element) => [element.id || element.textContent, (element.closest("label") ?? element).getBoundingClientRect().height]);
+told.small = heights.filter(([, height]) => height < 24);
+told.unnamed = touched.filter((element) => !element.textContent && !element.labels?.length).map((element) => element.id);
