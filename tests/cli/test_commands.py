@@ -1,5 +1,6 @@
 """The commands as a user types them: what they print, and what becomes of a fault in what was given."""
 
+import errno
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 import variorum
 from variorum.cli import main
+from variorum.compare import study
 from variorum.compare.baselines.boosting import GradientBoosting
 from variorum.core import entries, rows
 from variorum.data.readers.reader import load_task
@@ -232,10 +234,25 @@ def test_corrupt_images(variorum_: Said, tmp_path: Path) -> None:
         (("--minutes", "0.01"), "Give more --minutes"),
         (("--seed", "-1"), "a whole number from 0"),
         (("--workers", "0"), "at least 1"),
+        (("--latency", "fast"), "a number above 0 with a unit"),
+        (("--size", "-2MB"), "a number above 0 with a unit"),
+        (("--steps", "0"), "at least 1"),
+        (("--match", "speed"), "Choose one"),
+        (("--match", "flops"), "how many steps"),
+        (("--ray", "ray://head:10001"), "a --storage that all nodes reach"),
+        (("--storage", "nowhere"), "the URL of a database"),
     ],
 )
 def test_a_wrong_wish(variorum_: Said, table: Path, words: tuple[str, ...], told: str) -> None:
     assert told in fault(variorum_, "compare", table, "--target", "kind", *words)
+
+
+def test_a_full_disk_is_said(variorum_: Said, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(study, "run", full)
+    assert "repeat the command" in fault(variorum_, "compare", table, "--target", "kind")
 
 
 def test_what_is_no_bundle(variorum_: Said, table: Path, tmp_path: Path) -> None:

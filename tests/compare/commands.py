@@ -21,12 +21,12 @@ def written(path: Path) -> Path:
     return path
 
 
-def start(data: Path, out: Path, *more: str) -> psutil.Popen:
-    """The comparison of one system with the baselines, by steps."""
+def start(data: Path, out: Path, *more: str, log: Path | None = None) -> psutil.Popen:
+    """The comparison of one system with the baselines, by steps. log: what it says is added to it."""
     command = [sys.executable, "-m", "variorum", "compare", str(data), "--target", "y", "--systems",
                "turner-introduction", "--steps", "40", "--seed", "1", "--out", str(out), *more]  # fmt: skip
-    with out.with_suffix(".log").open("a") as log:
-        return psutil.Popen(command, stdout=log, stderr=log)
+    with (log or out.with_suffix(".log")).open("a") as said:
+        return psutil.Popen(command, stdout=said, stderr=said)
 
 
 def results(out: Path) -> pd.DataFrame:

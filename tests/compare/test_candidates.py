@@ -30,6 +30,10 @@ def test_all_that_fit_and_the_baselines_beside_them(source: str, plain: set[str]
 def test_those_that_may_leave_time_over_come_first() -> None:
     found, _ = candidates(load_task("digits"))
     assert [c.brief for c in found] == sorted((c.brief for c in found), reverse=True)
+    assert {c.name for c in found if c.brief} == {"linear", "nearest-neighbours"}
+    assert "gradient-boosting" not in {c.name for c in candidates(load_task("iris"))[0] if c.brief}, (
+        "it has much to try"
+    )
 
 
 def test_a_candidate_goes_to_json_and_back() -> None:

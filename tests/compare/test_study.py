@@ -14,6 +14,8 @@ from filelock import FileLock
 import variorum
 from variorum.compare import candidates as taking_part
 from variorum.compare import compare, finals, latency, process, worker
+from variorum.compare.beginning import LOCK
+from variorum.compare.insisting import DEATHS
 from variorum.compare.job import Job
 from variorum.compare.limits import Limits
 from variorum.compare.live import Quiet
@@ -22,7 +24,7 @@ from variorum.compare.process import End
 from variorum.compare.record import Record
 from variorum.compare.result import State
 from variorum.compare.storage import StorageLost
-from variorum.compare.study import DEATHS, LOCK, run
+from variorum.compare.study import run
 from variorum.core import VariorumError
 from variorum.data.question import Question
 
@@ -132,21 +134,21 @@ def test_one_that_does_not_end_is_said_to_be_late(table: Path, tmp_path: Path, h
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(table: Path, tmp_path: Path, here: Here) -> None:
     out = tmp_path / "out"
-    here.faults["linear"] = KeyboardInterrupt()
+    here.faults["gradient-boosting"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         run(job(table, workers=1), out, Quiet())
     kept = Record.read(out)
     assert kept is not None
-    assert kept.results["gradient-boosting"].finished
-    assert kept.results["linear"].state is State.WAITING
+    assert kept.results["linear"].finished
+    assert kept.results["gradient-boosting"].state is State.WAITING
     assert "Repeat the command to go on" in (out / "report.html").read_text("utf-8")
     assert variorum.load(out / "winner")
     here.faults.clear()
     here.started.clear()
     record = run(job(table, workers=1), out, Quiet())
-    assert "linear" in here.started and "gradient-boosting" not in here.started, "what was finished is not repeated"
+    assert "gradient-boosting" in here.started and "linear" not in here.started, "what was finished is not repeated"
     assert all(result.finished and result.interleaved for result in record.results.values())
-    assert record.results["gradient-boosting"].valid == kept.results["gradient-boosting"].valid
+    assert record.results["linear"].valid == kept.results["linear"].valid
     assert record.elapsed > kept.elapsed
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from errno import EDQUOT, ENOSPC
 from typing import Annotated
 
 import typer
@@ -68,7 +69,9 @@ def main(args: Sequence[str] | None = None) -> None:
         # Imported here, since it brings torch, which `variorum --help` can do without.
         from variorum.core.errors import VariorumError
 
-        if debug or not isinstance(error, VariorumError):
+        full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
+        if debug or not (full or isinstance(error, VariorumError)):
             raise
-        typer.echo(f"Error: {error}", err=True)
+        says = f"the disk is full ({error}). Nothing finished is lost: free some space and repeat the command."
+        typer.echo(f"Error: {says if full else error}", err=True)
         sys.exit(FAULT)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from optuna.distributions import CategoricalDistribution
 
 from variorum.compare.baselines.baseline import Baseline, baselines
 from variorum.compare.describe import ASSUMED
@@ -12,7 +13,6 @@ from variorum.core import Entry, Spec, VariorumError, entries, find_entry, rows
 from variorum.data.task import Task
 from variorum.layers.heads.classifier import Classifier
 from variorum.layers.heads.regressor import Regressor
-from variorum.train.descent import Descent
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Candidate:
 
     @property
     def brief(self) -> bool:
-        """Is it a baseline that is solved rather than trained for as long as it may, and so will leave time over?"""
-        return self.baseline and self.recipe.cls is not Descent
+        """Is it a baseline that is solved, in one way or a few, and so will leave time over?"""
+        few = all(isinstance(choice, CategoricalDistribution) for choice in self.recipe.cls.searched.values())
+        return self.baseline and not self.recipe.cls.keeps_spec and few
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -64,7 +64,7 @@ def common_parameters(candidates: Sequence[Candidate], task: Task) -> int:
 
     Raises :class:`VariorumError` if there is none.
     """
-    sizes = [size_of(candidate.spec, task) for candidate in candidates if not candidate.brief]
+    sizes = [size_of(candidate.spec, task) for candidate in candidates if candidate.recipe.cls.keeps_spec]
     if not sizes:
         raise VariorumError("matching parameters", expected="candidates that are trained",
                             found="only ones that are solved", do="Choose some with --systems.")  # fmt: skip
@@ -80,7 +80,10 @@ def matched_size(candidate: Candidate, task: Task, target_parameters: int) -> in
 def of_one_size(candidates: Sequence[Candidate], task: Task) -> list[Candidate]:
     """The candidates, each left with the size nearest to the common one; those that are solved stay as they are."""
     target = common_parameters(candidates, task)
-    return [c if c.brief else replace(c, specs=(c.specs[matched_size(c, task, target)],)) for c in candidates]
+    return [
+        replace(c, specs=(c.specs[matched_size(c, task, target)],)) if c.recipe.cls.keeps_spec else c
+        for c in candidates
+    ]
 
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------

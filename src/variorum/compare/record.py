@@ -23,6 +23,7 @@ class Record:
     """A comparison in its folder.
 
     data: what the reader found: title, kind, metric, rows, warnings.     elapsed: seconds spent so far, over all runs.
+    busy: those of them in which something was trained or measured; the rest is the job's own.
     flops: of every whole training, where those are made equal.
     """
 
@@ -33,6 +34,7 @@ class Record:
     candidates: list[Candidate]
     results: dict[str, Result]
     elapsed: float = 0.0
+    busy: float = 0.0
     flops: float | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -82,6 +84,7 @@ class Record:
             "data": self.data,
             "machine": self.machine,
             "elapsed_seconds": round(self.elapsed, 1),
+            "busy_seconds": round(self.busy, 1),
             "flops": self.flops,
             "notes": self.notes,
             "candidates": [candidate.to_dict() for candidate in self.candidates],
@@ -118,6 +121,7 @@ class Record:
                 candidates=[Candidate.from_dict(node) for node in tree["candidates"]],
                 results={node["name"]: Result.from_dict(node) for node in tree["results"]},
                 elapsed=tree["elapsed_seconds"],
+                busy=tree["busy_seconds"],
                 flops=tree["flops"],
                 notes=tree["notes"],
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from variorum.compare import study
+from variorum.compare import last, study
 from variorum.compare.job import Job
 from variorum.compare.limits import Limits
 from variorum.compare.live import Board, Lines, Quiet, Watcher
@@ -49,12 +49,12 @@ class Results:
     @property
     def winner(self) -> Path | None:
         """The folder of the best bundle; None if no candidate came to its end."""
-        return self.record.out / study.WINNER if self.record.finished else None
+        return self.record.out / last.WINNER if self.record.finished else None
 
     @property
     def report(self) -> Path:
         """The report, an HTML file."""
-        return self.record.out / study.REPORT
+        return self.record.out / last.REPORT
 
 
 def compare(

@@ -37,7 +37,6 @@ from variorum.compare.worker import (
     opened,
     read_result,
     scoring_seconds,
-    valid_score,
     write_result,
 )
 from variorum.core import Spec, VariorumError
@@ -176,8 +175,7 @@ class Search:
             seconds = self.length if trial.number else min(self.length, self.left)
             budget = budget_of(self.given, spec, recipe, self.task, seconds)
             training = Training(self.given, self.task, folder, _Listener(self, trial).hear)
-            trained = training.train(spec, recipe, budget, seed=self.given.job.seed)
-            found = {"valid": valid_score(folder, self.task), **trained}
+            found = training.train(spec, recipe, budget, seed=self.given.job.seed)
             over = self.given.job.limits.over(costs(folder, self.task)) if self.given.job.limits else None
         except Stopped as stopped:
             return {"end": STOPPED, "why": str(stopped)}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import RDBStorage, RetryFailedTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from variorum.core import VariorumError
@@ -43,7 +43,7 @@ def opened(url: str, *, watched: bool = False) -> RDBStorage:
         more: dict[str, Any] = {}
         if watched:
             more = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE,
-                    "heartbeat_stale_trial_callback": RetryFailedTrialCallback()}  # fmt: skip
+                    "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback()}  # fmt: skip
         waits = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {}
         try:
             return lasting(lambda: RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits}, **more))

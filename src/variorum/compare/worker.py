@@ -32,6 +32,8 @@ from variorum.core import Spec
 from variorum.data.readers.reader import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
+from variorum.train.checkpoint import Checkpoint
+from variorum.train.kept import FILE
 from variorum.train.precision import Precision
 from variorum.train.recipe import Budget, Run
 
@@ -102,9 +104,7 @@ def final(folder: Path, tell: Tell) -> None:
     training = Training(given, task, folder, lambda event: tell({**event, "seed": given.seed}))
     trained = training.train(spec, recipe, budget, seed=given.seed)
     tell({"stage": "scoring"})
-    write_result(
-        folder, {"start_seconds": start, **trained, **measure(folder, task), "valid": valid_score(folder, task)}
-    )
+    write_result(folder, {"start_seconds": start, **trained, **measure(folder, task)})
     tell({"stage": "done"})
 
 
@@ -152,7 +152,17 @@ class Training:
             model = recipe.build().train(spec, self.task, run)
         taken = last.get("seconds", time.monotonic() - began)
         save(Bundle.of(model, self.task, provenance=self._provenance(recipe, seed, taken)), self.folder / BUNDLE)
-        return {"train_memory_mb": peak.mib, "train_seconds": taken, "steps": last.get("step")}
+        valid = self._judged() if recipe.cls.keeps_spec else None  # another may have been judged on other data
+        return {"train_memory_mb": peak.mib, "train_seconds": taken, "steps": last.get("step"),
+                "valid": valid_score(self.folder, self.task) if valid is None else valid}  # fmt: skip
+
+    def _judged(self) -> float | None:
+        """The best score on validation rows that the training itself took and kept; None if it took none."""
+        path = self.folder / CHECKPOINTS / FILE
+        if not path.exists():
+            return None
+        best = Checkpoint.read(path).record["verdict"]["best"]
+        return None if best is None else float(best)
 
     def _provenance(self, recipe: Spec[Any], seed: int, taken: float) -> dict[str, Any]:
         """Where a bundle comes from, as JSON values."""
@@ -195,7 +205,7 @@ def costs(folder: Path, task: Task) -> dict[str, Any]:
 
 
 def valid_score(folder: Path, task: Task) -> float:
-    """The saved model's mean score on all validation rows: choices are made by it, never by test rows."""
+    """The saved model's mean score on all validation rows: choices are made by these, never by test rows."""
     return score(load(folder / BUNDLE).model, task, split="valid").mean
 
 

@@ -92,8 +92,9 @@ def plan(trained: Sequence[np.ndarray], seasons: Sequence[int], horizon: int) ->
     """The season and the context for the training parts (steps, variables) of the series.
 
     The season is the one, of those usual, by which repeating the last season errs least on the training parts over the
-    horizon, if that is clearly less than by repeating the last step. The context is two
-    horizons, and three seasons (two of a long one), if there are so many steps.
+    horizon, if that is clearly less than by repeating the last step. The context is two horizons, three seasons (two of
+    a long one), and a horizon more than the longest of the usual seasons that are clearly better than the last step (of
+    half-hourly demand the day is the season, but a weekend looks like the last one), if there are so many steps.
     """
     enough = [values for values in trained if len(values) >= FEWEST_STEPS + horizon]
     if not enough:
@@ -106,7 +107,8 @@ def plan(trained: Sequence[np.ndarray], seasons: Sequence[int], horizon: int) ->
     errors = {season: _repeats(fitting, season, horizon) for season in possible}
     season = min(errors, key=lambda s: (errors[s], s))
     season = season if errors[season] < CLEARLY * errors[1] else 1
-    wanted = max(2 * horizon, (3 if season <= SHORT_SEASON else 2) * season, _least(season))
+    longest = max((s for s in possible if errors[s] < CLEARLY * errors[1]), default=0)
+    wanted = max(2 * horizon, (3 if season <= SHORT_SEASON else 2) * season, longest + horizon, _least(season))
     # A third of what is left over goes to there being many windows.
     allowed = max(_least(season), min((room - horizon) * 2 // 3, LONGEST_CONTEXT))
     return Plan(season, min(wanted, allowed))

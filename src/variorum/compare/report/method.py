@@ -6,6 +6,7 @@ from typing import Any
 from variorum.compare import words
 from variorum.compare.answer import limits_in_words
 from variorum.compare.interval import RESAMPLES
+from variorum.compare.job import Job
 from variorum.compare.record import Record
 from variorum.compare.result import Result
 
@@ -142,7 +143,8 @@ def settings(record: Record) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     bounds = limits_in_words(job.to_dict().get("limits") or {})
     return [
-        ("budget", f"{job.minutes:g} minutes; {words.span(record.elapsed)} used"),
+        ("budget", f"{_budget(job)}; {words.span(record.elapsed)} used"),
+        *([("overhead", _overhead(record))] if record.busy else []),
         *([("limits", bounds)] if bounds else []),
         ("seed", str(job.seed)),
         ("workers", f"{job.workers} candidates trained at a time, each on one thread"),
@@ -151,3 +153,12 @@ def settings(record: Record) -> list[tuple[str, str]]:
         ("system", f"{machine['system']}, Python {machine['python']}"),
         ("versions", versions),
     ]
+
+
+def _budget(job: Job) -> str:
+    return f"{job.minutes:g} minutes" if job.steps is None else f"{job.steps} steps of each training"
+
+
+def _overhead(record: Record) -> str:
+    share = 1 - record.busy / record.elapsed
+    return f"{100 * share:.1f} % of the time nothing was trained or measured"
