@@ -25,7 +25,13 @@ def copy_folder(source: Path, path: Path) -> None:
     mine = uuid.uuid4().hex  # another machine may do the same in the same folder
     fresh, old = (path.with_name(f".{path.name}.{word}.{mine}") for word in ("new", "old"))
     try:
-        shutil.copytree(source, fresh)
+        fresh.mkdir(parents=True)
+        for file in sorted(source.rglob("*")):  # shutil.copytree would hide what the system says of a full disk
+            copy = fresh / file.relative_to(source)
+            if file.is_dir():
+                copy.mkdir()
+            else:
+                shutil.copyfile(file, copy)
         if path.exists():
             path.replace(old)
         fresh.replace(path)

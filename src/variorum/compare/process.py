@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from variorum.compare.storage import StorageLost
 from variorum.core import VariorumError
 from variorum.runtime.allocator import keep_memory
@@ -151,7 +153,10 @@ def not_its_fault(error: BaseException) -> bool:
     """Is it the machine's fault rather than the work's: a full disk, a database that does not answer?"""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, StorageLost) or (isinstance(seen, OSError) and seen.errno in (ENOSPC, EDQUOT)):
+        full = isinstance(seen, OSError) and seen.errno in (ENOSPC, EDQUOT)
+        # safetensors writes files without Python's own errors, and tells the system's number in words.
+        full = full or (isinstance(seen, SafetensorError) and f"os error {ENOSPC}" in str(seen))
+        if full or isinstance(seen, StorageLost):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
