@@ -82,3 +82,31 @@ def test_candidates_with_the_same_answers_are_equal() -> None:
     same = binary(np.random.default_rng(6).random(50) < 0.7)
     assert equals_best([same, same], 0) == [True, True]
     assert equals_best([same], 0) == [True]
+
+
+def test_seeds_widen_an_interval_and_equal_ones_do_not() -> None:
+    draw = np.random.default_rng(0)
+    one = Scores(draw.normal(size=200), np.ones(200))
+    apart = [Scores(one.sums + shift, one.counts) for shift in (-0.2, 0.0, 0.2)]
+    alone, several, alike = interval(one), interval(Scores.of_seeds(apart)), interval(Scores.of_seeds([one] * 3))
+    assert Scores.of_seeds(apart).spread == pytest.approx(0.2) and Scores.of_seeds([one] * 3).spread == 0.0
+    assert (alike.low, alike.high) == pytest.approx((alone.low, alone.high))
+    reach = 4.303 * 0.2 / 3**0.5  # Student's t of two degrees of freedom
+    mean = one.mean
+    assert several.low == pytest.approx(mean - np.hypot(mean - alone.low, reach), abs=1e-3)
+    assert several.high == pytest.approx(mean + np.hypot(alone.high - mean, reach), abs=1e-3)
+
+
+def test_shares_of_seeds_stay_shares() -> None:
+    rows = [np.ones(30), np.ones(30), np.r_[np.zeros(10), np.ones(20)]]
+    found = interval(Scores.of_seeds([Scores(sums, np.ones(30)) for sums in rows]))
+    assert 0.0 <= found.low < found.high == 1.0
+
+
+def test_one_seed_is_taken_to_vary_as_the_others_do() -> None:
+    draw = np.random.default_rng(0)
+    base = draw.normal(size=400)
+    several = Scores.of_seeds([Scores(base + shift, np.ones(400)) for shift in (-0.3, 0.0, 0.3)])
+    single = Scores(base - 0.1, np.ones(400))
+    assert equals_best([several, single], 0) == [True, True], "a tenth is within what seeds make"
+    assert equals_best([Scores(base, np.ones(400)), single], 0) == [True, False], "without them it would be told apart"

@@ -17,6 +17,8 @@ ENDING_SECONDS = 0.5
 """What starting a process, ending it and reading its result takes."""
 FINAL_SECONDS_EACH = 2.0
 """What the last pass takes for each candidate, besides starting."""
+GALLERY_PART, GALLERY_SECONDS = 0.05, 6.0
+"""What looking at the answers of the finalists may take: a part of the job, but no more than these seconds."""
 TOLERANCE, OVERRUN = 0.06, 0.1
 """Parts of the whole job by which a worker may overrun its share, and the job its budget, before they are ended."""
 SEARCH = 0.5
@@ -41,8 +43,13 @@ class Shares:
 
     @property
     def last(self) -> float:
-        """Seconds that are kept for the last pass over all candidates, which starts a process too."""
-        return self.start + FINAL_SECONDS_EACH * self.candidates
+        """Seconds that are kept for the last pass over all candidates, which starts a process, and for galleries."""
+        return self.start + FINAL_SECONDS_EACH * self.candidates + self.galleries
+
+    @property
+    def galleries(self) -> float:
+        """Seconds of those for looking at the answers of the finalists."""
+        return min(GALLERY_PART * self.total, GALLERY_SECONDS)
 
     def learn(self, seconds: float) -> None:
         """A worker took this long to load the data."""

@@ -53,7 +53,10 @@ class Scores:
     @property
     def spread(self) -> float | None:
         """The standard deviation of the score from seed to seed; None for a single one."""
-        return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else None
+        if len(self.seeds) < 2:
+            return None
+        # The mean of equal numbers is not always that number.
+        return float(np.std(self.seeds, ddof=1)) if min(self.seeds) < max(self.seeds) else 0.0
 
     @property
     def binary(self) -> bool:

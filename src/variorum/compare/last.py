@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def _take_turns(study: Study) -> None:
     if not finished:
         return
     study.watch.says(f"Timing {len(finished)} candidates side by side")
-    seconds = max(1.0, min(0.8 * len(finished), record.job.seconds - study.elapsed - 3.0))
+    left = record.job.seconds - study.elapsed - study.shares.galleries - 3.0
+    seconds = max(1.0, min(0.6 * len(finished), left))
     bundles = {result.name: str(record.folder(result.name) / worker.BUNDLE) for result in finished}
     asked = {"job": record.job.to_dict(), "bundles": bundles, "seconds": seconds}
     atomic.write(record.out / latency.ASKED, json.dumps(asked) + "\n")
@@ -61,11 +63,15 @@ def _take_turns(study: Study) -> None:
 
 def _show(study: Study) -> None:
     """Look at what the finalists get right and wrong, the best first, as long as there is time."""
-    for result in study.record.finished:
-        folder = study.record.folder(result.name)
-        left = study.record.job.seconds - study.elapsed - 1.0
-        if result.finalist and left > study.shares.start:
+
+    def look(name: str) -> None:
+        folder = study.record.folder(name)
+        left = study.record.job.seconds - study.elapsed - 0.5
+        if left > study.shares.start:
             process.run(worker.show, folder, log=folder / LOG, seconds=left, told=lambda event: None, stop=study.stop)
+
+    with ThreadPoolExecutor(study.record.job.workers) as pool:
+        list(pool.map(look, [result.name for result in study.record.finished if result.finalist]))
 
 
 def close(study: Study) -> None:
