@@ -24,9 +24,6 @@ from variorum.train.kept import FILE
 from variorum.train.optimizer import AdamW
 from variorum.train.recipe import Budget, Recipe, Run
 
-# Starting processes takes seconds each time.
-pytestmark = pytest.mark.slow
-
 STEPS = 6
 CPU = {"accelerator": "cpu"}
 # The gradient of a key's bias is 0 but for rounding; with a smaller eps Adam would make whole steps of that.

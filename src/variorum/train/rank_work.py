@@ -64,8 +64,7 @@ def work(given: Work, rank: int, parent: Connection) -> None:
         parent.send_bytes(json.dumps(message).encode())
 
     try:
-        _train(given, rank, lambda event: tell({"event": event}), parent)
-        tell({"done": True})
+        _train(given, rank, tell, parent)
     except VariorumError as error:
         tell({"fault": {name: getattr(error, name) for name in ("subject", "expected", "found", "do")}})
     except KeyboardInterrupt as error:
@@ -77,6 +76,10 @@ def work(given: Work, rank: int, parent: Connection) -> None:
 
 
 def _train(given: Work, rank: int, tell: Callable[[dict[str, Any]], None], parent: Connection) -> None:
+    """Train and write the result; the parent knows that it is done before anything of it is torn down.
+
+    A process group of gloo may wait for ever for its own threads when it is torn down: nobody must wait for that.
+    """
     from variorum.train.loop import Loop
     from variorum.train.ranks import Ranks
 
@@ -84,10 +87,11 @@ def _train(given: Work, rank: int, tell: Callable[[dict[str, Any]], None], paren
     for module in given.modules:
         importlib.import_module(module)
     team = Ranks(given.distributed, rank, accelerator=given.accelerator, port=given.port, stop=parent.poll)
-    run = given.run(tell if team.first else lambda event: None)
+    run = given.run(lambda event: tell({"event": event}) if team.first else None)
     loop = Loop(Spec.from_json(given.recipe).build(), Spec.from_json(given.spec), given.task, run, team=team)
     loop.train()
     found = loop.parameters()
     if team.first:
         Checkpoint({}, found).write(given.result)
-    team.leave()
+    team.wait()
+    tell({"done": True})

@@ -94,10 +94,9 @@ class Ranks(Team):
     def interruptions(self) -> Iterator[Callable[[], bool]]:
         yield self.stop
 
-    def leave(self) -> None:
-        """Wait for the others, and part."""
+    def wait(self) -> None:
+        """Wait until the others have come so far."""
         dist.barrier()
-        dist.destroy_process_group()
 
     def _sums(self, total: Tensor, count: Tensor, extra: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         told = torch.zeros_like(total) if extra is None else torch.ones_like(total)
