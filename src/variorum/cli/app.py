@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from errno import EDQUOT, ENOSPC
 from typing import Annotated
 
 import typer
@@ -67,9 +66,10 @@ def main(args: Sequence[str] | None = None) -> None:
         command([word for word in given if word != DEBUG], prog_name="variorum")
     except Exception as error:
         # Imported here, since it brings torch, which `variorum --help` can do without.
+        from variorum.compare.atomic import disk_is_full
         from variorum.core.errors import VariorumError
 
-        full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
+        full = disk_is_full(error)
         if debug or not (full or isinstance(error, VariorumError)):
             raise
         says = f"the disk is full ({error}). Nothing finished is lost: free some space and repeat the command."

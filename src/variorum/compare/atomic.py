@@ -3,7 +3,17 @@
 import os
 import shutil
 import uuid
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Does the error say so?"""
+    if isinstance(error, SafetensorError):  # it has none of Python's own errors, and tells the system's number in words
+        return f"os error {ENOSPC}" in str(error)
+    return isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
 
 
 def write(path: Path, text: str) -> None:

@@ -2,15 +2,13 @@
 
 import sys
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from variorum.compare import words
-from variorum.compare.record import Record
+from variorum.compare.live import HEADS, Progress
 from variorum.compare.report.columns import columns
 from variorum.compare.result import Result, State
 
@@ -21,8 +19,6 @@ LOOKS = {State.WAITING: "opacity:.5", State.RUNNING: "font-weight:bold", State.F
 """States that are seen at a glance."""
 EVERY = 1.0
 """Seconds between two drawings: what each sends stays in the notebook until the next."""
-SAID = 4
-"""Sentences under the table."""
 
 
 def in_notebook() -> bool:
@@ -36,83 +32,40 @@ def in_notebook() -> bool:
 
 
 class NotebookBoard:
-    """A watcher (see :class:`variorum.compare.live.Watcher`) that keeps one table in the output of a cell up to date.
+    """Draws a :class:`~variorum.compare.live.Progress` in the output of a cell.
 
     Used as a context: it is drawn anew once a second from entering to leaving it, and then a last time.
     """
 
     def __init__(self) -> None:
-        self._results: dict[str, Result] = {}
-        self._events: dict[str, dict[str, Any]] = {}
-        self._ends: dict[str, float] = {}
-        self._deadline, self._title = 0.0, ""
-        self._says: list[str] = []
-        self._lock, self._over = threading.Lock(), threading.Event()
+        self.progress = Progress()
+        self._over = threading.Event()
         self._shown: Any = None
         self._clock = threading.Thread(target=self._tick, name="notebook-board", daemon=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         from IPython.display import HTML, display
 
         self._html = HTML
         self._shown = display(HTML(self.html()), display_id=True)
         self._clock.start()
-        return self
+        return self.progress
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
         self._clock.join()
-        self._deadline = 0.0
+        self.progress.over()
         self._draw()
-
-    def began(self, record: Record, deadline: float) -> None:
-        """Set up the rows."""
-        with self._lock:
-            self._results = {c.name: record.results[c.name] for c in record.candidates}
-            self._deadline, self._title = deadline, record.data["title"]
-
-    def told(self, name: str, event: dict[str, Any]) -> None:
-        """Keep the latest of everything that is told."""
-        with self._lock:
-            self._events.setdefault(name, {}).update(event)
-
-    def changed(self, result: Result) -> None:
-        """Keep the result."""
-        with self._lock:
-            self._results[result.name] = result
-            if result.state is State.RUNNING and result.granted_seconds is not None:
-                self._ends[result.name] = time.monotonic() + result.granted_seconds
-        if result.state is State.FAILED:
-            self.says(f"{result.name} failed: {result.error}")
-
-    def says(self, sentence: str) -> None:
-        """Keep the sentence under the table."""
-        with self._lock:
-            self._says = [*self._says[1 - SAID :], sentence]
 
     def html(self) -> str:
         """The table as it is now; everything that comes from data is escaped."""
-        with self._lock:
-            left = f" {words.span(self._deadline - time.monotonic())} left" if self._deadline else ""
-            rows = [_row(self._cells(name, result), LOOKS.get(result.state, "")) for name, result in
-                    self._results.items()]  # fmt: skip
-            title = f"<p><b>{escape(self._title)}</b>{left}</p>" if self._title else ""
-            says = "<br>".join(map(escape, self._says))
-        heads = ("candidate", "state", "steps", "loss", "score", "time left")
-        return f'{title}{_table([(head, "") for head in heads], rows)}<p style="opacity:.7">{says}</p>'
-
-    def _cells(self, name: str, result: Result) -> list[str]:
-        told = self._events.get(name, {})
-        running = result.state is State.RUNNING
-        state = str(told.get("stage", result.state) if running else result.state)
-        score = result.quality if result.quality is not None else told.get("valid")
-        steps, loss = result.steps or told.get("step"), told.get("loss")
-        left = words.span(self._ends[name] - time.monotonic()) if running and name in self._ends else ""
-        metric = result.metric or told.get("metric")
-        return [name, state, "" if steps is None else f"{steps:,}", "" if loss is None else words.number(loss),
-                "" if score is None else words.share(score, metric=metric), left]  # fmt: skip
+        progress = self.progress
+        rows = [_row(cells, LOOKS.get(result.state, "")) for result, cells in progress.rows]
+        title = f"<p><b>{escape(progress.title)}</b> {progress.left}</p>" if progress.title else ""
+        says = "<br>".join(map(escape, progress.said))
+        return f'{title}{_table([(head, "") for head in HEADS], rows)}<p style="opacity:.7">{says}</p>'
 
     def _tick(self) -> None:
         while not self._over.wait(EVERY):

@@ -14,13 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
-from errno import EDQUOT, ENOSPC
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
+from variorum.compare.atomic import disk_is_full
 from variorum.compare.storage import StorageLost
 from variorum.core import VariorumError
 from variorum.runtime.allocator import keep_memory
@@ -153,10 +151,7 @@ def not_its_fault(error: BaseException) -> bool:
     """Is it the machine's fault rather than the work's: a full disk, a database that does not answer?"""
     seen: BaseException | None = error
     while seen is not None:
-        full = isinstance(seen, OSError) and seen.errno in (ENOSPC, EDQUOT)
-        # safetensors writes files without Python's own errors, and tells the system's number in words.
-        full = full or (isinstance(seen, SafetensorError) and f"os error {ENOSPC}" in str(seen))
-        if full or isinstance(seen, StorageLost):
+        if isinstance(seen, StorageLost) or disk_is_full(seen):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -35,18 +35,18 @@ class Queue:
         self.shared, self._asking = shared, threading.Lock()
         self._storage = storage.opened(url, watched=shared)
         self._study: Study = storage.lasting(
-            lambda: optuna.create_study(storage=self._storage, study_name=name, load_if_exists=True)
+            optuna.create_study, storage=self._storage, study_name=name, load_if_exists=True
         )
         if not shared:  # whoever ran a task is gone
             for trial in self._trials(TrialState.RUNNING):
-                storage.lasting(lambda n=trial.number: self._study.tell(n, state=TrialState.FAIL))  # type: ignore[misc]
+                storage.lasting(self._study.tell, trial.number, state=TrialState.FAIL)
 
     def need(self, names: Iterable[str]) -> None:
         """Put in what is neither there nor done."""
         there = self._named(TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
         for name in names:
             if name not in there:
-                storage.lasting(lambda n=name: self._study.enqueue_trial({}, user_attrs={TASK: n}))  # type: ignore[misc]
+                storage.lasting(self._study.enqueue_trial, {}, user_attrs={TASK: name})
 
     def take(self, names: Iterable[str], do: Callable[[str], None]) -> bool:
         """Do the next of these tasks that waits; False once all are done, here or elsewhere."""
@@ -59,7 +59,7 @@ class Queue:
                 return False  # another thread is at what is left
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                storage.lasting(lambda: fail_stale_trials(self._study))
+                storage.lasting(fail_stale_trials, self._study)
             time.sleep(PAUSE)
         return False
 
@@ -68,7 +68,7 @@ class Queue:
             trial = storage.lasting(self._study.ask)
         name = trial.user_attrs.get(TASK)
         if name is None or name in self._named(TrialState.COMPLETE):  # another one was quicker
-            storage.lasting(lambda: self._study.tell(trial.number, state=TrialState.PRUNED))
+            storage.lasting(self._study.tell, trial.number, state=TrialState.PRUNED)
             return
         try:
             with self._alive(trial.number):
@@ -77,14 +77,14 @@ class Queue:
             with suppress(DBAPIError, StorageInternalError):  # it is then taken for dead, which comes to the same
                 self._study.tell(trial.number, state=TrialState.FAIL)
             raise
-        storage.lasting(lambda: self._study.tell(trial.number, 0.0, skip_if_finished=True))
+        storage.lasting(self._study.tell, trial.number, 0.0, skip_if_finished=True)
 
     @contextmanager
     def _alive(self, number: int) -> Iterator[None]:
         """Give signs of life while a task is done, where other machines look for them."""
         over = threading.Event()
-        study = storage.lasting(lambda: self._storage.get_study_id_from_name(self._study.study_name))
-        trial = storage.lasting(lambda: self._storage.get_trial_id_from_study_id_trial_number(study, number))
+        study = storage.lasting(self._storage.get_study_id_from_name, self._study.study_name)
+        trial = storage.lasting(self._storage.get_trial_id_from_study_id_trial_number, study, number)
 
         def beat() -> None:
             while True:
@@ -106,7 +106,7 @@ class Queue:
         known: Mapping[str, Any] = storage.lasting(lambda: self._study.user_attrs)
         if name not in known:
             value = compute()
-            storage.lasting(lambda: self._study.set_user_attr(name, value))
+            storage.lasting(self._study.set_user_attr, name, value)
             return value
         found: T = known[name]
         return found
@@ -119,10 +119,10 @@ class Queue:
 
     def put(self, result: Result) -> None:
         """Note a result."""
-        storage.lasting(lambda: self._study.set_user_attr(f"result:{result.name}", result.to_dict()))
+        storage.lasting(self._study.set_user_attr, f"result:{result.name}", result.to_dict())
 
     def _named(self, *states: TrialState) -> set[str]:
         return {trial.user_attrs[TASK] for trial in self._trials(*states) if TASK in trial.user_attrs}
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return storage.lasting(lambda: self._study.get_trials(deepcopy=False, states=states))
+        return storage.lasting(self._study.get_trials, deepcopy=False, states=states)

@@ -6,7 +6,6 @@ After a quarter and a half of a training it goes on only if it is in the better 
 that a search which was interrupted goes on as if it had not been.
 """
 
-import hashlib
 import shutil
 import time
 import traceback
@@ -31,16 +30,18 @@ from variorum.compare.worker import (
     CHECKPOINTS,
     Training,
     Work,
+    begun,
     budget_of,
     costs,
     measure,
-    opened,
     read_result,
     scoring_seconds,
     write_result,
 )
 from variorum.core import Spec, VariorumError
 from variorum.data.task import Task
+from variorum.runtime.bundle import load
+from variorum.train.seeds import named
 
 RUNGS = (0.25, 0.5)
 """Parts of a training after which it may be stopped."""
@@ -67,7 +68,7 @@ class Stopped(Exception):
 
 def search(folder: Path, tell: Tell) -> None:
     """Search as ``job.json`` in the folder asks, and measure the best model found on the test rows."""
-    given, task, start = opened(folder, tell)
+    given, task, start = begun(folder, tell)
     under_way = Search(given, task, folder, tell)
     write_result(folder, {"start_seconds": start, **under_way.run()})
     under_way.clean()
@@ -91,19 +92,19 @@ class Search:
         self.candidate = given.candidate
         self.space = space(self.candidate)
         self.storage = storage.opened(given.storage)
-        self.study = storage.lasting(lambda: optuna.create_study(
-            storage=self.storage, study_name=given.study, load_if_exists=True,
-            direction="maximize" if task.higher_is_better else "minimize",
-            pruner=Halving()))  # fmt: skip
+        self.study = storage.lasting(
+            optuna.create_study, storage=self.storage, study_name=given.study, load_if_exists=True,
+            direction="maximize" if task.higher_is_better else "minimize", pruner=Halving(),
+        )  # fmt: skip
         self._needed: _Needed | None = None
         self.spent_before = sum(t.user_attrs.get("seconds", 0.0) for t in self.trials)
         spec, recipe = configured(self.candidate, next(first(self.candidate)))
-        self.scoring = scoring_seconds(spec, recipe, task, given.seconds) if given.job.steps is None else 0.0
+        self.scoring = scoring_seconds(given, spec, recipe, task)
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """All trials there are."""
-        return storage.lasting(lambda: self.study.get_trials(deepcopy=False))
+        return storage.lasting(self.study.get_trials, deepcopy=False)
 
     @property
     def left(self) -> float:
@@ -120,7 +121,7 @@ class Search:
         """Try configurations until the budget is spent or all are tried; what is known of the best."""
         if not self.trials:
             for params in first(self.candidate):
-                storage.lasting(lambda p=params: self.study.enqueue_trial(p))  # type: ignore[misc]
+                storage.lasting(self.study.enqueue_trial, params)
         while (trial := self._next()) is not None:
             self._try(trial)
         return self._best()
@@ -143,15 +144,14 @@ class Search:
         return storage.lasting(self.study.ask)
 
     def _seed(self, number: int) -> int:
-        name = f"{self.given.job.seed}/{self.candidate.name}/{number}"
-        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big")
+        return named(self.given.job.seed, f"{self.candidate.name}/{number}", size=4)
 
     def _folder(self, number: int) -> Path:
         return self.folder / "trials" / f"{number:03}"
 
     def _try(self, trial: Trial) -> None:
         """Come to the end of a trial, and tell the study. The folder knows first, so that no end is lost."""
-        params = storage.lasting(lambda: chosen(trial, self.space))
+        params = storage.lasting(chosen, trial, self.space)
         folder, began = self._folder(trial.number), time.monotonic()
         found = read_result(folder)
         if found is None:
@@ -160,11 +160,10 @@ class Search:
             found |= {"params": params, "seconds": time.monotonic() - began}
             write_result(folder, found)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        storage.lasting(lambda: trial.set_user_attr("seconds", found["seconds"]))
-        storage.lasting(lambda: trial.set_user_attr("end", found.get("why", found["end"])))
-        storage.lasting(lambda: self.study.tell(
-            trial.number, found["valid"] if found["end"] == COMPLETE else None, state=STATES[found["end"]],
-            skip_if_finished=True))  # fmt: skip
+        storage.lasting(trial.set_user_attr, "seconds", found["seconds"])
+        storage.lasting(trial.set_user_attr, "end", found.get("why", found["end"]))
+        value = found["valid"] if found["end"] == COMPLETE else None
+        storage.lasting(self.study.tell, trial.number, value, state=STATES[found["end"]], skip_if_finished=True)
 
     def _outcome(self, trial: Trial, params: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Train and judge a configuration, unless it is known before that it cannot be used."""
@@ -176,7 +175,7 @@ class Search:
             budget = budget_of(self.given, spec, recipe, self.task, seconds)
             training = Training(self.given, self.task, folder, _Listener(self, trial).hear)
             found = training.train(spec, recipe, budget, seed=self.given.job.seed)
-            over = self.given.job.limits.over(costs(folder, self.task)) if self.given.job.limits else None
+            over = self._over(folder)
         except Stopped as stopped:
             return {"end": STOPPED, "why": str(stopped)}
         except Exception as error:
@@ -185,6 +184,11 @@ class Search:
             traceback.print_exc()  # the log of the candidate has all of it
             return {"end": FAILED, "why": str(error) if isinstance(error, VariorumError) else f"{error!r}"}
         return {"end": OVER, "why": over, **found} if over else {"end": COMPLETE, **found}
+
+    def _over(self, folder: Path) -> str | None:
+        """The limits that a trained model breaks, in words."""
+        limits = self.given.job.limits
+        return limits.over(costs(folder, load(folder / BUNDLE).model, self.task)) if limits else None
 
     def _before(self, spec: Spec[Any], recipe: Spec[Any]) -> dict[str, Any] | None:
         """Why a configuration is not trained: it is over a limit untrained, or would not fit into memory."""
@@ -200,10 +204,8 @@ class Search:
 
     def _does_not_fit(self, spec: Spec[Any], recipe: Spec[Any]) -> str | None:
         """Why there is not memory enough for a training. What cannot be far from one that fitted is not estimated."""
-        batch, parameters = (
-            rows_of_step(recipe, self.task, steps=self.given.job.steps or STEPS),
-            size_of(spec, self.task),
-        )
+        batch = rows_of_step(recipe, self.task, steps=self.given.job.steps or STEPS)
+        parameters = size_of(spec, self.task)
         available = available_bytes()
         if self._needed is not None:
             known = self._needed
@@ -233,7 +235,9 @@ class Search:
         atomic.copy_folder(self._folder(number) / BUNDLE, self.folder / BUNDLE)
         known = {key: found[key] for key in ("valid", "train_memory_mb", "train_seconds", "steps")}
         chose = {"params": found["params"], "chosen": says(self.candidate, found["params"])}
-        return {**told, **known, **chose, **measure(self.folder, self.task), **costs(self.folder, self.task)}
+        model = load(self.folder / BUNDLE).model
+        return {**told, **known, **chose, **measure(self.folder, model, self.task),
+                **costs(self.folder, model, self.task)}  # fmt: skip
 
     def clean(self) -> None:
         """Remove the models of all trials: the best one was copied."""
@@ -262,6 +266,6 @@ class _Listener:
         if rung in self.judged:
             return
         self.judged.add(rung)
-        storage.lasting(lambda: self.trial.report(valid, rung))
+        storage.lasting(self.trial.report, valid, rung)
         if storage.lasting(self.trial.should_prune):
             raise Stopped("others did better so far")

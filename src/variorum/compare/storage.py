@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from variorum.core import VariorumError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 FILE = "study.db"
 PATIENCE = 60.0
@@ -46,19 +47,19 @@ def opened(url: str, *, watched: bool = False) -> RDBStorage:
                     "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback()}  # fmt: skip
         waits = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {}
         try:
-            return lasting(lambda: RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits}, **more))
+            return lasting(RDBStorage, url, engine_kwargs={"pool_pre_ping": True, **waits}, **more)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise VariorumError(f"storage {url!r}", expected="the URL of a database whose driver is installed",
                                 found=str(error), do="Try postgresql+psycopg://user:password@host/name "
                                 "(pip install 'variorum[cluster]').") from error  # fmt: skip
 
 
-def lasting(call: Callable[[], T]) -> T:
-    """What ``call()`` returns, tried again for a minute while the database does not answer; then StorageLost."""
+def lasting(call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """What the call returns, tried again for a minute while the database does not answer; then StorageLost."""
     end, pause = time.monotonic() + PATIENCE, 0.1
     while True:
         try:
-            return call()
+            return call(*args, **more)
         except (DBAPIError, StorageInternalError) as error:
             if time.monotonic() + pause > end:
                 found = str(error.__cause__ or error).strip().splitlines()

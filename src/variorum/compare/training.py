@@ -13,3 +13,10 @@ def recipe(task: Task) -> Spec[Recipe]:
     if ByLaw.needs <= task.facts.keys() and "classes" not in task.facts:
         return ByLaw.spec(precision=Precision.AUTO)
     return Descent.spec(precision=Precision.AUTO)
+
+
+def repeatable(recipe: Spec[Recipe]) -> Spec[Recipe]:
+    """The recipe without a choice that is made by measuring time: the same seed makes the same model."""
+    if dict(recipe.args).get("precision") == Precision.AUTO:
+        return recipe.but(precision=Precision.FP32)
+    return recipe

@@ -102,9 +102,7 @@ class Study:
 
     def _search(self, candidate: Candidate, share: float) -> None:
         """Search for one candidate and keep what came of it."""
-        granted = self._granted(share)
-        shown = granted if self.record.job.steps is None else None
-        result = self.record.results[candidate.name].but(state=State.RUNNING, granted_seconds=shown)
+        result, granted = self._granted(candidate, share)
         if granted < LEAST_SECONDS:
             self.keep(result.but(state=State.FAILED, error="no time was left for it: give more --minutes"))
             return
@@ -127,14 +125,13 @@ class Study:
 
     def _final(self, candidate: Candidate, seed: int, share: float) -> None:
         """Train a finalist with one seed; a fault leaves the others."""
-        granted = self._granted(share)
+        result, granted = self._granted(candidate, share)
         folder = finals.folder(self.record, candidate.name, seed)
         found = worker.read_result(self.record.folder(candidate.name))
         assert found is not None, "a finalist has been searched"
         given = worker.Work(self.record.job, candidate, granted, params=found["params"], seed=seed,
                             flops=self.record.flops, threads=self.threads)  # fmt: skip
-        shown = granted if self.record.job.steps is None else None
-        self.keep(self.record.results[candidate.name].but(state=State.RUNNING, finalist=True, granted_seconds=shown))
+        self.keep(result.but(finalist=True))
         try:
             if granted < LEAST_SECONDS:
                 raise Failed("no time was left")
@@ -143,10 +140,13 @@ class Study:
             self.record.note(f"{candidate.name}, seed {seed}, did not come to its end: {failed} "
                              f"(log: {self._short(folder / LOG)})")  # fmt: skip
 
-    def _granted(self, share: float) -> float:
+    def _granted(self, candidate: Candidate, share: float) -> tuple[Result, float]:
+        """The candidate as running, and the seconds that it has; told only where it is seconds that count."""
+        result = self.record.results[candidate.name].but(state=State.RUNNING)
         if self.record.job.steps is not None:
-            return self.record.job.seconds
-        return round(max(0.0, self.shares.granted(share, self.elapsed)), 2)
+            return result.but(granted_seconds=None), self.record.job.seconds
+        granted = round(max(0.0, self.shares.granted(share, self.elapsed)), 2)
+        return result.but(granted_seconds=granted), granted
 
     def _short(self, path: Path) -> str:
         return path.relative_to(self.record.out).as_posix()

@@ -28,13 +28,13 @@ from variorum.compare.measure import BATCH, folder_bytes, parameters, row_length
 from variorum.compare.memory import Peak
 from variorum.compare.process import Tell
 from variorum.compare.threads import faster
-from variorum.core import Spec
+from variorum.compare.training import repeatable
+from variorum.core import Part, Spec
 from variorum.data.readers.reader import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
 from variorum.train.checkpoint import Checkpoint
 from variorum.train.kept import FILE
-from variorum.train.precision import Precision
 from variorum.train.recipe import Budget, Run
 
 JOB, RESULT, SCORES, BUNDLE, CHECKPOINTS = "job.json", "result.json", "scores.safetensors", "bundle", "checkpoints"
@@ -80,14 +80,19 @@ class Work:
         return cls(**{**tree, "job": Job.from_dict(tree["job"]), "candidate": Candidate.from_dict(tree["candidate"])})
 
 
-def opened(folder: Path, tell: Tell) -> tuple[Work, Task, float]:
-    """What is asked, the task, and the seconds that reading it took."""
-    began = time.monotonic()
+def opened(folder: Path, tell: Tell) -> tuple[Work, Task]:
+    """What is asked, and the task."""
     given = Work.read(folder)
     # Small models learn faster side by side on one thread each than one after another on all of them.
     torch.set_num_threads(1)
     tell({"stage": "reading"})
-    task = load_task(given.job.data, given.job.question, seed=given.job.seed)
+    return given, load_task(given.job.data, given.job.question, seed=given.job.seed)
+
+
+def begun(folder: Path, tell: Tell) -> tuple[Work, Task, float]:
+    """The same for a training, with the threads that are best for it, and the seconds that beginning took."""
+    began = time.monotonic()
+    given, task = opened(folder, tell)
     spec, recipe = configured(given.candidate, given.params or next(first(given.candidate)))
     torch.set_num_threads(faster(spec, recipe, task, most=given.threads))
     tell({"stage": "training", "metric": task.metric})
@@ -96,21 +101,21 @@ def opened(folder: Path, tell: Tell) -> tuple[Work, Task, float]:
 
 def final(folder: Path, tell: Tell) -> None:
     """Train, save, load again and measure the candidate in the configuration and with the seed of ``job.json``."""
-    given, task, start = opened(folder, tell)
+    given, task, start = begun(folder, tell)
     began = time.monotonic()
     spec, recipe = configured(given.candidate, given.params or {})
-    scoring = scoring_seconds(spec, recipe, task, given.seconds)
+    scoring = scoring_seconds(given, spec, recipe, task)
     budget = budget_of(given, spec, recipe, task, given.seconds - scoring - (time.monotonic() - began))
     training = Training(given, task, folder, lambda event: tell({**event, "seed": given.seed}))
     trained = training.train(spec, recipe, budget, seed=given.seed)
     tell({"stage": "scoring"})
-    write_result(folder, {"start_seconds": start, **trained, **measure(folder, task)})
+    write_result(folder, {"start_seconds": start, **trained, **measure(folder, load(folder / BUNDLE).model, task)})
     tell({"stage": "done"})
 
 
 def show(folder: Path, tell: Tell) -> None:
     """Write what the candidate of ``job.json`` gets right and wrong on the test rows, for the report."""
-    _, task, _ = opened(folder, tell)
+    _, task = opened(folder, tell)
     found = gallery(load(folder / BUNDLE).model, task)
     atomic.write(folder / GALLERY, json.dumps(found, allow_nan=False) + "\n")
 
@@ -142,8 +147,8 @@ class Training:
             last.update(event)
             self.tell(event)
 
-        if budget.seconds is None and dict(recipe.args).get("precision") == Precision.AUTO:
-            recipe = recipe.but(precision=Precision.FP32)  # what is measured may come out otherwise another time
+        if budget.seconds is None:
+            recipe = repeatable(recipe)
         began = time.monotonic()
         torch.manual_seed(seed)
         save_every = min(60.0, max(1.0, (budget.seconds or 0.0) / SAVES))
@@ -178,9 +183,8 @@ class Training:
         }
 
 
-def measure(folder: Path, task: Task) -> dict[str, Any]:
-    """Figures of the bundle as it was saved: what is measured is what the user gets."""
-    model = load(folder / BUNDLE).model
+def measure(folder: Path, model: Part, task: Task) -> dict[str, Any]:
+    """Figures of the model of the folder's bundle as it was saved: what is measured is what the user gets."""
     scores = score(model, task)
     save_file({"sums": scores.sums, "counts": scores.counts}, folder / SCORES)
     return {
@@ -191,9 +195,9 @@ def measure(folder: Path, task: Task) -> dict[str, Any]:
     }
 
 
-def costs(folder: Path, task: Task) -> dict[str, Any]:
+def costs(folder: Path, model: Part, task: Task) -> dict[str, Any]:
     """What a prediction of the saved model costs, timed by itself."""
-    model, example = load(folder / BUNDLE).model, next(iter(task.held_out("test", 1))).inputs
+    example = next(iter(task.held_out("test", 1))).inputs
     median, high = quick(model, example)
     return {
         "size_bytes": folder_bytes(folder / BUNDLE),
@@ -226,8 +230,14 @@ def read_scores(folder: Path) -> Scores:
     return Scores(np.asarray(found["sums"]), np.asarray(found["counts"]))
 
 
-def scoring_seconds(spec: Spec[Any], recipe: Spec[Any], task: Task, seconds: float) -> float:
-    """Seconds that scoring the test rows will take, tried out on the untrained model where the spec is that model."""
+def scoring_seconds(given: Work, spec: Spec[Any], recipe: Spec[Any], task: Task) -> float:
+    """Seconds that scoring the test rows will take, tried out on the untrained model where the spec is that model.
+
+    None where trainings go by steps: there is nothing to take them off.
+    """
+    seconds = given.seconds
+    if given.job.steps is not None:
+        return 0.0
     if not recipe.cls.keeps_spec:  # what its recipe will make of the spec, and of what size, is not known yet
         return 0.05 * seconds
     model = spec.fill(**task.facts).build().eval()

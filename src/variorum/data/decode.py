@@ -54,9 +54,14 @@ def is_utf8(head: bytes, *, cut: bool) -> bool:
     return b"\0" not in head
 
 
+def encodes(text: str) -> bool:
+    """Can a text be written in UTF-8? Only halves of characters cannot."""
+    return text.isascii() or not HALVES.search(text)
+
+
 def whole(text: str) -> str:
     """The same text if it can be encoded; else with a mark for each half of a character."""
-    return text if text.isascii() or not HALVES.search(text) else HALVES.sub(REPLACED, text)
+    return text if encodes(text) else HALVES.sub(REPLACED, text)
 
 
 def decode(raw: bytes, subject: str) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from variorum.core import VariorumError
+from variorum.data.decode import encodes
 
 SPLITS = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
@@ -164,12 +165,3 @@ def _check_same(place: Path, wanted: list[Path], found: list[Path]) -> None:
         more = [f"{name!r} in {'train' if name in ours else place.name} alone" for name in sorted(ours ^ theirs)]
         raise VariorumError(shown(place), expected="the same classes as in the folder to train on",
                             found=", ".join(more[:6]), do="Add the missing class, or move the folder.")  # fmt: skip
-
-
-def encodes(name: str) -> bool:
-    """Can a name be written in UTF-8?"""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

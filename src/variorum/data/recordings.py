@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from variorum.core import VariorumError
-from variorum.data.folders import encodes, shown
+from variorum.data.decode import encodes
+from variorum.data.folders import shown
 
 if TYPE_CHECKING:
     from soundfile import SoundFile

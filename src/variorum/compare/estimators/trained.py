@@ -7,12 +7,12 @@ import torch
 
 from variorum.compare.candidates import Candidate, candidates
 from variorum.compare.plain import difference
+from variorum.compare.training import repeatable
 from variorum.core import Spec, VariorumError, entries
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle
 from variorum.train.descent import Descent
 from variorum.train.distributed import Distributed
-from variorum.train.precision import Precision
 from variorum.train.recipe import Budget, Recipe, Run
 
 SOURCE = "given rows"
@@ -69,7 +69,7 @@ def _chosen(order: Order, task: Task) -> tuple[str, Spec[Any], Spec[Recipe]]:
     if not 0 <= order.size < len(candidate.specs):
         raise VariorumError(f"size of {candidate.name}", expected=f"from 0 to {len(candidate.specs) - 1}",
                             found=str(order.size), do="Leave it at 0, or give a Spec of your own.")  # fmt: skip
-    return candidate.name, candidate.specs[order.size], order.recipe or _repeatable(candidate.recipe)
+    return candidate.name, candidate.specs[order.size], order.recipe or repeatable(candidate.recipe)
 
 
 def _candidate(system: Any, task: Task) -> Candidate:
@@ -91,10 +91,3 @@ def _apart(spec: Spec[Any]) -> int:
     """How many parts make the difference to the plain Transformer."""
     found = difference(spec)
     return len(found.added) + len(found.left_out)
-
-
-def _repeatable(recipe: Spec[Recipe]) -> Spec[Recipe]:
-    """The recipe without a choice that is made by measuring time: the same seed makes the same model."""
-    if dict(recipe.args).get("precision") == Precision.AUTO:
-        return recipe.but(precision=Precision.FP32)
-    return recipe
