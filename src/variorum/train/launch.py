@@ -31,6 +31,8 @@ RESULT, SAID = "model.safetensors", "said.txt"
 LAST_WORDS = 2000
 """Characters of what libraries said last that are shown with an error."""
 TICK = 0.2
+ECHO = 1.0
+"""Seconds within which the end of a process is known, after another has lost its connection to it."""
 
 
 def train_together(recipe: "Descent", spec: Spec[Any], task: Task, run: Run, distributed: Distributed) -> Part:
@@ -98,11 +100,18 @@ class _Hearing:
             if rank == 0:  # the others, which write nothing, may be here before the checkpoint is
                 raise KeyboardInterrupt(told["stopped"])
         elif "error" in told:
+            self._check_others(rank)
             error = RuntimeError(f"process {rank} of {len(self.processes)}: {told['error']}")
             error.add_note(told["trace"])
             raise error
         else:
             self.done += 1
+
+    def _check_others(self, rank: int) -> None:
+        """Raise that another process is gone, if one is: an error of this one is then only what it heard of that."""
+        others = {p.sentinel: (i, p) for i, (p, _) in enumerate(self.processes) if i != rank}
+        for sentinel in wait(list(others), ECHO):
+            raise self._gone(*others[sentinel])
 
     def _gone(self, rank: int, process: Any) -> VariorumError:
         process.join()
