@@ -103,6 +103,7 @@ def final(folder: Path, tell: Tell) -> None:
     """Train, save, load again and measure the candidate in the configuration and with the seed of ``job.json``."""
     given, task, start = begun(folder, tell)
     began = time.monotonic()
+    task = task.once_chosen()
     spec, recipe = configured(given.candidate, given.params or {})
     scoring = scoring_seconds(given, spec, recipe, task)
     budget = budget_of(given, spec, recipe, task, given.seconds - scoring - (time.monotonic() - began))

@@ -16,6 +16,8 @@ SHARES = (0.6, 0.2, 0.2)
 """Parts of the rows that train, valid and test get."""
 VALID = 0.25
 """Share of a published training part that is set aside to choose on."""
+LEFT, FEWEST_LEFT = 0.25, 200
+"""Share of the valid rows, and how many at least, that a training is judged by once its configuration is chosen."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Parts:
         if name not in parts:
             raise VariorumError("split", expected="train, valid or test", found=repr(name), do="Use one of these.")
         return parts[name]
+
+    def once_chosen(self, seed: int) -> "Parts":
+        """The same with valid rows moved to train, all but a quarter (and 200) of them."""
+        left = min(len(self.valid), max(FEWEST_LEFT, round(LEFT * len(self.valid))))
+        order = np.random.default_rng([seed, 0xC405E]).permutation(self.valid)
+        return Parts(np.sort(np.concatenate([self.train, order[left:]])), np.sort(order[:left]), self.test)
 
 
 def stratified(strata: np.ndarray, seed: int) -> Parts:

@@ -1,5 +1,6 @@
 """Forecasting: series on regular steps, and the next ``horizon`` steps of each to tell."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class ForecastTask(Task):
     steps that a training is judged on, when none are to be kept for a test.
 
     Times are put on regular steps (see :func:`variorum.data.pace.find_grid` and :mod:`variorum.data.regular`). The same
-    times divide all series: what follows the first 60 percent of all steps is never trained on, the last 20 percent are
+    times divide all series: what follows the first 60 percent of all steps is not trained on, the last 20 percent are
     the test part. What a window tells lies within one part; the context that a held-out window looks back on may begin
     in the part before, as what is forecast is never in it. Series are standardised by their training part. ``notes``
     say what was detected, repaired and left out.
@@ -75,6 +76,7 @@ class ForecastTask(Task):
         self.rows, said = self._preprocess(table), _says(table, chosen)
         self.preprocess: Spec[Preprocess] = self.rows
         self._lay_out()
+        self._cuts = cuts
         self._starts, overlap = self._windows_of(cuts)
         self.notes: tuple[str, ...] = (*notes, *table.notes, *left_out, *said, *self._says_parts(table, cuts), *overlap)
 
@@ -102,6 +104,12 @@ class ForecastTask(Task):
         values, weights = targets
         errors = (weights * (outputs - values).abs()).sum(dim=(1, 2))
         return errors / (weights > 0).sum(dim=(1, 2)).clamp(min=1)
+
+    def once_chosen(self) -> "ForecastTask":
+        task = copy.copy(self)
+        task._cuts = self._cuts.once_chosen(self.horizon)
+        task._starts, _ = task._windows_of(task._cuts)
+        return task
 
     def windows(self, part: str, most: int) -> tuple[np.ndarray, np.ndarray]:
         """At most ``most`` windows of train, valid or test, evenly over it: contexts (windows, context, variables) and

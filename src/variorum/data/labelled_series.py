@@ -117,6 +117,7 @@ class LabelledSeriesTask(WholeRowTask):
         self.preprocess: Spec[SeriesRows] = SeriesRows.spec(mean=mean, scale=scale, length=length, target=told.target)
         columns = self.preprocess.build()
         self.rows = Uneven([columns.encode(row) for row in rows])
+        self._steps = int(self.rows.lengths[self.parts.train].max())
         self.target: Target = columns.target
         self.labels: tuple[Any, ...] = columns.target.labels
         self._targets = torch.from_numpy(told.codes)
@@ -130,9 +131,8 @@ class LabelledSeriesTask(WholeRowTask):
 
     @property
     def facts(self) -> dict[str, Any]:
-        steps = int(self.rows.lengths[self.parts.train].max())
         classes = {"classes": len(self.labels)} if self.writes == "class" else {}
-        return {"channels": self.rows.values.shape[1], "steps": steps, **classes}
+        return {"channels": self.rows.values.shape[1], "steps": self._steps, **classes}
 
     @property
     def objective(self) -> Spec[Objective]:

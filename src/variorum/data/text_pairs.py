@@ -11,6 +11,7 @@ from torch import Tensor
 
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
+from variorum.data.divided import DividedTask
 from variorum.data.draw import Parts, stratified
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
@@ -18,7 +19,7 @@ from variorum.data.opened import opened, usual
 from variorum.data.preprocess import Preprocess
 from variorum.data.sets.bundled import find_set
 from variorum.data.target_column import USUAL, find_target
-from variorum.data.task import Batch, Split, Task
+from variorum.data.task import Batch, Split
 from variorum.data.token_rows import LONGEST, TokenRows, fit_tokenizer, token_bytes
 from variorum.data.tokenizer import Tokenizer
 from variorum.data.writing import Writing
@@ -91,7 +92,7 @@ class PairTokens(Preprocess, Writing):
         return pd.DataFrame({"prediction": pd.Series(said, index=rows.index, dtype=object)})
 
 
-class TextPairTask(Task):
+class TextPairTask(DividedTask):
     """Write the text that goes with a text; the metric is bits per byte of the target, the mean over rows.
 
     The bits of a row are -sum_t log2 p(y_t | y_<t, x), its end among them; its bytes are those of the target in UTF-8

@@ -7,17 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variorum.data.draw import Parts
-from variorum.data.task import Batch, Task
+from variorum.data.divided import DividedTask
+from variorum.data.task import Batch
 
 
-class WholeRowTask(Task, abstract=True):
-    """A task whose rows can be asked for by their numbers, for models that sum a row up.
+class WholeRowTask(DividedTask, abstract=True):
+    """A task whose rows can be asked for by their numbers, for models that sum a row up."""
 
-    parts: which rows train, choose and test.
-    """
-
-    parts: Parts
     _targets: Tensor
 
     @property

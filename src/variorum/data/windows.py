@@ -1,12 +1,12 @@
 """Where the parts of series begin, how far a forecast looks back, and which windows there are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from variorum.core import VariorumError
-from variorum.data.draw import SHARES
+from variorum.data.draw import LEFT, SHARES
 
 FEWEST_STEPS = 16
 """A forecast looks back at least so far: fewer steps tell neither level nor trend."""
@@ -28,6 +28,11 @@ class Cuts:
     valid: int
     test: int
     end: int
+
+    def once_chosen(self, horizon: int) -> "Cuts":
+        """The same with all but the last quarter of the valid part, a horizon at least, moved to train."""
+        left = max(horizon, round(LEFT * (self.test - self.valid)))
+        return replace(self, valid=max(self.valid, self.test - left))
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ def _finals(record: Record) -> list[str]:
     seeds = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "several"
     return [
         f"The {len(finalists)} best by validation score, the best system and the best plain baseline among them, were "
-        f"trained anew and for longer with {seeds} different seeds each. Their score is the mean over the seeds, and ± "
+        f"trained anew and for longer with {seeds} different seeds each, and on most of the validation rows too where "
+        "these are many, as nothing was left to be chosen by them. Their score is the mean over the seeds, and ± "
         "is the standard deviation from seed to seed.",
         "The others did not reach the final: their score is that of the best model of their search, from one seed, and "
         "so less sure than its interval says.",
