@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import Parts
 from variorum.data.forecast import ForecastTask
 from variorum.data.readers.reader import load_task
@@ -20,7 +20,7 @@ def targets(task: Task, split: Split) -> torch.Tensor:
 @pytest.mark.parametrize("source", DIVIDED)
 def test_rows_move_from_valid_to_train(source: str) -> None:
     task = load_task(source)
-    assert isinstance(task, DividedTask)
+    assert isinstance(task, DividedRows)
     before, chosen = task.parts, task.once_chosen()
     after = chosen.parts
     moved = len(before.valid) - len(after.valid)
@@ -37,7 +37,7 @@ def test_rows_move_from_valid_to_train(source: str) -> None:
 
 def test_moved_rows_are_drawn_for_training() -> None:
     task = load_task("digits").once_chosen()
-    assert isinstance(task, DividedTask)
+    assert isinstance(task, DividedRows)
     rows = len(task.parts.train)
     counts = torch.bincount(task.batch(0, rows, 0).targets)
     wanted = task._targets[torch.from_numpy(task.parts.train)]  # type: ignore[attr-defined]
@@ -75,8 +75,3 @@ def test_what_a_forecast_is_judged_by_is_not_trained_on() -> None:
     assert isinstance(task, ForecastTask)
     length = task.context + task.horizon
     assert (task._starts["train"] + length).max() <= (task._starts["valid"] + task.context).min()
-
-
-def test_a_text_gives_itself() -> None:
-    task = load_task("shakespeare")
-    assert task.once_chosen() is task

@@ -40,6 +40,9 @@ def compare(
 
     Writes report.html, results.csv and winner/ into the folder. Ctrl-C keeps what is finished.
     """
+    from variorum.compare import forks
+
+    forks.get_ready()  # it imports while this process does
     from rich.console import Console
 
     from variorum.compare import compare as run

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from variorum.compare import forks
 from variorum.compare.atomic import disk_is_full
 from variorum.compare.storage import StorageLost
 from variorum.core import VariorumError
@@ -31,21 +32,15 @@ Work = Callable[[Path, Tell], None]
 Place = Callable[..., "tuple[int, End]"]
 """Where work is done: :func:`run`, or what is called alike."""
 
-IMPORTED = ("variorum.compare.search", "variorum.compare.latency", "lightning_fabric")
 TICK = 0.2
 GRACE = 5.0
 
 _BOOKS = threading.Lock()  # multiprocessing keeps one list of children, which no two threads may look through at once
 
 
-def get_ready() -> None:
-    """Start the server, which imports what the work needs while its parent does something else."""
-    apart.get_ready(IMPORTED)
-
-
 def pool(workers: int, *, tasks_each: int | None = None) -> ProcessPoolExecutor:
     """Processes for calls that need no folder and no log, forked and tied to this one as those of :func:`run` are."""
-    get_ready()
+    forks.get_ready()
     return ProcessPoolExecutor(
         workers, mp_context=apart.context(), initializer=apart.tie, max_tasks_per_child=tasks_each
     )
@@ -67,7 +62,7 @@ def run(work: Work, folder: Path, *, log: Path, seconds: float, told: Tell, stop
     is then ended.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    get_ready()
+    forks.get_ready()
     events, sender = apart.context().Pipe(duplex=False)
     child = apart.context().Process(target=_child, args=(work, folder, log, sender))
     with _BOOKS, apart.without_script():

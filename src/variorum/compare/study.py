@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from variorum.compare import process, storage
+from variorum.compare import forks, process, storage
 from variorum.compare.answer import answer
 from variorum.compare.beginning import alone, check_there, prepared
 from variorum.compare.budget import Shares
@@ -24,7 +24,7 @@ from variorum.compare.under_way import Study
 def run(job: Job, out: Path, watch: Watcher) -> Record:
     """Do what the job asks, or what is left of it; raises :class:`VariorumError` before anything is written."""
     began = time.monotonic()
-    process.get_ready()
+    forks.get_ready()
     record = prepared(job, out)
     shares = Shares(job.seconds, candidates=len(record.candidates), workers=job.workers)
     if job.steps is None and not record.elapsed:

@@ -30,6 +30,7 @@ from variorum.compare.process import Tell
 from variorum.compare.threads import faster
 from variorum.compare.training import repeatable
 from variorum.core import Part, Spec
+from variorum.data.divided import Divided
 from variorum.data.readers.reader import load_task
 from variorum.data.task import Task
 from variorum.runtime.bundle import Bundle, load, save
@@ -103,7 +104,8 @@ def final(folder: Path, tell: Tell) -> None:
     """Train, save, load again and measure the candidate in the configuration and with the seed of ``job.json``."""
     given, task, start = begun(folder, tell)
     began = time.monotonic()
-    task = task.once_chosen()
+    if isinstance(task, Divided):
+        task = task.once_chosen()
     spec, recipe = configured(given.candidate, given.params or {})
     scoring = scoring_seconds(given, spec, recipe, task)
     budget = budget_of(given, spec, recipe, task, given.seconds - scoring - (time.monotonic() - began))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import draw, stratified
 from variorum.data.generated import of_split, of_step
 from variorum.data.sets.bundled import find_set
@@ -18,7 +18,7 @@ from variorum.objectives.noise_and_variance import Diffused, NoiseAndVariance
 from variorum.objectives.squared_error import SquaredError
 
 
-class Denoising(DividedTask):
+class Denoising(DividedRows):
     """Say which noise was added to an image of a known class at a known step: the metric is the mean squared error.
 
     Ho et al. 2020, arXiv:2006.11239. source: a bundled set of images, made -1 to 1.     schedule: of the noise.

@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
+from variorum.data.divided import Divided
 from variorum.data.draw import draw
 from variorum.data.forecast_rows import ForecastRows
 from variorum.data.opened import opened
@@ -16,12 +17,12 @@ from variorum.data.preprocess import Preprocess
 from variorum.data.scaled_series import ScaledSeries, scaled
 from variorum.data.series_table import SeriesTable, read_columns
 from variorum.data.sets.bundled import find_set
-from variorum.data.task import Batch, Split, Task
+from variorum.data.task import Batch, Split
 from variorum.data.windows import Cuts, Plan, apart, cut, cut_before_end, plan, starts
 from variorum.objectives.scaled_error import ScaledAbsoluteError
 
 
-class ForecastTask(Task):
+class ForecastTask(Divided):
     """Forecast the next ``horizon`` steps of every series; the score is the MASE, lower is better.
 
     MASE of a window = mean over its steps and variables of |y - forecast| / scale, where the scale of a variable of a
@@ -105,7 +106,7 @@ class ForecastTask(Task):
         errors = (weights * (outputs - values).abs()).sum(dim=(1, 2))
         return errors / (weights > 0).sum(dim=(1, 2)).clamp(min=1)
 
-    def once_chosen(self) -> "ForecastTask":
+    def once_chosen(self) -> Self:
         task = copy.copy(self)
         task._cuts = self._cuts.once_chosen(self.horizon)
         task._starts, _ = task._windows_of(task._cuts)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.answering import objective_of, scored
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import Parts, as_given, draw, stratified
 from variorum.data.folders import ByClass, by_class, given_files, shown
 from variorum.data.pictures import Pictures
@@ -107,7 +107,7 @@ class ImagePixels(Preprocess):
         return fitted(from_array(np.asarray(image)), self.height, self.width, len(self.mean))
 
 
-class ImageTask(DividedTask):
+class ImageTask(DividedRows):
     """Say which class an image is of; the metric is accuracy.
 
     source: a folder with a sub-folder of images for each class, or a bundled name.

@@ -11,7 +11,7 @@ from torch import Tensor
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
 from variorum.data.answering import objective_of, scored
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import Parts, as_given, stratified
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
@@ -86,7 +86,7 @@ class TextTokens(Preprocess):
         return pd.DataFrame(self.target.said(outputs), index=rows.index)
 
 
-class LabelledTextTask(DividedTask):
+class LabelledTextTask(DividedRows):
     """Say which class a text is of; the metric is accuracy.
 
     source: a table with a column of texts and one of classes, a folder with a sub-folder of texts for each class (and

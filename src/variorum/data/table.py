@@ -12,7 +12,7 @@ from torch import Tensor
 from variorum.core import Objective, Spec, VariorumError
 from variorum.data.answering import METRICS, objective_of, scored
 from variorum.data.columns import Column, NumberColumn
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import Parts, draw, strata_of
 from variorum.data.frames import MEMORY, open_rows
 from variorum.data.given_frame import check_trained_on, say, to_answer, to_learn_from
@@ -141,7 +141,7 @@ class TableColumns(Preprocess):
         return pd.DataFrame(self.target.said(outputs), index=rows.index)
 
 
-class TableTask(DividedTask):
+class TableTask(DividedRows):
     """Predict a column of a table: a class (accuracy) or a value (squared error in units of the training variance).
 
     source: a file (see :mod:`variorum.data.frames`), or a bundled name.  target: the column to predict; the bundled

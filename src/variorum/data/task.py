@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -60,15 +60,6 @@ class Task(Registered, abstract=True):
     @abstractmethod
     def held_out(self, split: Split, size: int) -> Iterator[Batch]:
         """All held-out rows of a split, once, in batches of up to ``size``; the last may be smaller."""
-
-    def once_chosen(self) -> Self:
-        """The task for those that are trained again once their configuration is chosen by the valid split: most of what
-        was held out for that is then trained on, where there is enough of it, and the rest is what a training is judged
-        by. The test split stays, and so does what was learned from the training rows (scales, vocabularies, seasons).
-
-        A task of which no row can be moved gives itself.
-        """
-        return self
 
     @abstractmethod
     def scores(self, outputs: Any, targets: Any) -> Tensor:

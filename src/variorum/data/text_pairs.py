@@ -11,7 +11,7 @@ from torch import Tensor
 
 from variorum.core import Layout, Objective, Spec, VariorumError
 from variorum.data.alike import draw_alike, in_turn
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.draw import Parts, stratified
 from variorum.data.free_text import SOME_DIFFERENT, is_free_text, texts_of
 from variorum.data.given_texts import open_texts
@@ -92,7 +92,7 @@ class PairTokens(Preprocess, Writing):
         return pd.DataFrame({"prediction": pd.Series(said, index=rows.index, dtype=object)})
 
 
-class TextPairTask(DividedTask):
+class TextPairTask(DividedRows):
     """Write the text that goes with a text; the metric is bits per byte of the target, the mean over rows.
 
     The bits of a row are -sum_t log2 p(y_t | y_<t, x), its end among them; its bytes are those of the target in UTF-8

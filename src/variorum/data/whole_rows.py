@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variorum.data.divided import DividedTask
+from variorum.data.divided import DividedRows
 from variorum.data.task import Batch
 
 
-class WholeRowTask(DividedTask, abstract=True):
+class WholeRowTask(DividedRows, abstract=True):
     """A task whose rows can be asked for by their numbers, for models that sum a row up."""
 
     _targets: Tensor
