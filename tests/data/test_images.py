@@ -94,7 +94,7 @@ def test_a_few_broken_images_are_left_out_and_said(tmp_path):
     (folder / "digit 0" / "3.png").write_bytes(whole[: len(whole) // 2])
     (folder / "digit 1" / "4.png").write_bytes(b"no image at all")
     task = ImageTask(str(folder))
-    assert "2 images could not be decoded and are left out (first: " in task.notes[1] and "3.png" in task.notes[1]
+    assert "2 images could not be read and are left out (first: " in task.notes[1] and "3.png" in task.notes[1]
     assert sum(len(task.parts.rows(s)) for s in ("train", "valid", "test")) == 88
 
 

@@ -80,7 +80,7 @@ def ratio(first: Callable[[], object], second: Callable[[], object], rounds: int
 @pytest.mark.slow
 @pytest.mark.parametrize(("device", "vocab", "rounds", "most"), [("meta", 50257, 100, 1.15), ("cpu", 1000, 3, 1.1)])
 def test_building_from_a_spec_costs_little(device: str, vocab: int, rounds: int, most: float) -> None:
-    """At most a tenth more than by hand; 15 % where there are no weights to draw, so that all is but Python: 7.8 against
+    """At most a tenth more than by hand; 15 % where no weights are drawn, so that all is but Python: 7.8 against
     7.0 ms. The best of some measurements, for a busy machine disturbs one or the other.
     """
     spec = gpt2(vocab)

@@ -244,7 +244,8 @@ def _read_folder(
         )
     notes = [f"{len(labels)} {_mode(pictures)} images of {len(classes)} classes as {height} x {width} pixels."]
     if broken:
-        notes.append(f"{len(broken)} images could not be decoded and are left out (first: {broken[0].subject}).")
+        first = f"{broken[0].subject}: {broken[0].found}"
+        notes.append(f"{len(broken)} images could not be read and are left out (first: {first}).")
     notes += [*found.notes, *left_out, *pictures.repairs()]
     if where := pictures.where:
         notes.append(where)
