@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -77,7 +77,8 @@ class Queue:
             with suppress(DBAPIError, StorageInternalError):  # it is then taken for dead, which comes to the same
                 self._study.tell(trial.number, state=TrialState.FAIL)
             raise
-        storage.lasting(self._study.tell, trial.number, 0.0, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):  # another machine did it at the same time
+            storage.lasting(self._study.tell, trial.number, 0.0, skip_if_finished=True)
 
     @contextmanager
     def _alive(self, number: int) -> Iterator[None]:

@@ -9,10 +9,12 @@ that a search which was interrupted goes on as if it had not been.
 import shutil
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -160,10 +162,11 @@ class Search:
             found |= {"params": params, "seconds": time.monotonic() - began}
             write_result(folder, found)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        storage.lasting(trial.set_user_attr, "seconds", found["seconds"])
-        storage.lasting(trial.set_user_attr, "end", found.get("why", found["end"]))
         value = found["valid"] if found["end"] == COMPLETE else None
-        storage.lasting(self.study.tell, trial.number, value, state=STATES[found["end"]], skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):  # another machine took this one for dead, and was quicker
+            storage.lasting(trial.set_user_attr, "seconds", found["seconds"])
+            storage.lasting(trial.set_user_attr, "end", found.get("why", found["end"]))
+            storage.lasting(self.study.tell, trial.number, value, state=STATES[found["end"]], skip_if_finished=True)
 
     def _outcome(self, trial: Trial, params: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Train and judge a configuration, unless it is known before that it cannot be used."""
