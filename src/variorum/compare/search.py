@@ -9,12 +9,10 @@ that a search which was interrupted goes on as if it had not been.
 import shutil
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -163,10 +161,8 @@ class Search:
             write_result(folder, found)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         value = found["valid"] if found["end"] == COMPLETE else None
-        with suppress(UpdateFinishedTrialError):  # another machine took this one for dead, and was quicker
-            storage.lasting(trial.set_user_attr, "seconds", found["seconds"])
-            storage.lasting(trial.set_user_attr, "end", found.get("why", found["end"]))
-            storage.lasting(self.study.tell, trial.number, value, state=STATES[found["end"]], skip_if_finished=True)
+        storage.end(self.study, trial, value, state=STATES[found["end"]], seconds=found["seconds"],
+                    end=found.get("why", found["end"]))  # fmt: skip
 
     def _outcome(self, trial: Trial, params: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Train and judge a configuration, unless it is known before that it cannot be used."""
