@@ -4,7 +4,8 @@
 
 One row, float32, each mixer with its projections, 512 wide, in 8 heads of 64 where it has heads, in a process of
 its own. Memory is what the process's peak grows by in a forward and backward pass over 16,384 tokens. A decode step is
-timed in turns at position 100 and at position 100,000, from the states that the mixer has after so many tokens.
+timed in turns at position 100 and at position 100,000, from the states that the mixer has after so many tokens. All
+of it runs as the commands of ``variorum`` do, after `variorum.keep_memory()`.
 """
 
 import math
@@ -17,6 +18,7 @@ import torch
 from _results import Comparison, Demand, Kind, Result, options
 from _timing import Call, Rival, alternate, ready, script, serve, visit
 
+from variorum import keep_memory
 from variorum.core import Spec
 from variorum.layers.mixers.cosformer import CosFormer
 from variorum.layers.mixers.delta import Delta
@@ -40,39 +42,43 @@ from variorum.layers.patterns.causal import Causal
 DIM, HEADS = 512, 8
 LONG, SHORT, GIGABYTES, EXPONENT = 16384, 2048, 2.0, 1.1
 NEAR, FAR, RATIO = 100, 100_000, 1.1
-MIXERS: dict[str, Spec[Any]] = {
-    "LinearAttention": LinearAttention.spec(heads=HEADS),
-    "EluAttention": EluAttention.spec(heads=HEADS, pattern=Causal.spec()),
-    "Performer": Performer.spec(heads=HEADS, pattern=Causal.spec()),
-    "CosFormer": CosFormer.spec(heads=HEADS, causal=True, length=FAR + 1),
-    "Retention": Retention.spec(heads=HEADS, values=DIM),
-    "LightningAttention": LightningAttention.spec(heads=HEADS),
-    "GatedLinear": GatedLinear.spec(heads=HEADS, keys=DIM),
-    "Delta": Delta.spec(heads=HEADS),
-    "GatedDelta": GatedDelta.spec(heads=HEADS, keys=DIM, values=DIM),
-    "Mamba": Mamba.spec(expand=1),
-    "Mamba2": Mamba2.spec(state=DIM // HEADS, expand=1),
-    "HGRN": HGRN.spec(),
-    "HGRN2": HGRN2.spec(heads=HEADS),
-    "QRNN": QRNN.spec(),
-    "MLGRU": MLGRU.spec(),
-    "LMU": LMU.spec(),
-    "StateSpace": StateSpace.spec(),
-}
 
 
-def built(name: str) -> Any:
-    """The mixer, the same every time."""
+def mixers(n: int) -> dict[str, Spec[Any]]:
+    """All of them, for rows of n tokens where that is theirs to know."""
+    return {
+        "LinearAttention": LinearAttention.spec(heads=HEADS),
+        "EluAttention": EluAttention.spec(heads=HEADS, pattern=Causal.spec()),
+        "Performer": Performer.spec(heads=HEADS, pattern=Causal.spec()),
+        "CosFormer": CosFormer.spec(heads=HEADS, causal=True, length=n),
+        "Retention": Retention.spec(heads=HEADS, values=DIM),
+        "LightningAttention": LightningAttention.spec(heads=HEADS),
+        "GatedLinear": GatedLinear.spec(heads=HEADS, keys=DIM),
+        "Delta": Delta.spec(heads=HEADS),
+        "GatedDelta": GatedDelta.spec(heads=HEADS, keys=DIM, values=DIM),
+        "Mamba": Mamba.spec(expand=1),
+        "Mamba2": Mamba2.spec(state=DIM // HEADS, expand=1),
+        "HGRN": HGRN.spec(),
+        "HGRN2": HGRN2.spec(heads=HEADS),
+        "QRNN": QRNN.spec(),
+        "MLGRU": MLGRU.spec(),
+        "LMU": LMU.spec(),
+        "StateSpace": StateSpace.spec(length=n),
+    }
+
+
+def built(name: str, n: int) -> Any:
+    """The mixer for rows of n tokens, the same every time."""
     torch.manual_seed(0)
-    return MIXERS[name].build(dim=DIM)
+    return mixers(n)[name].build(dim=DIM)
 
 
 def long_rows(name: str, *, quick: bool) -> tuple[dict[str, Call], dict[str, Any]]:
     """No jobs; the gigabytes of a long row, and the power with which the time grows towards it."""
-    mixer, (short, long) = built(name), (64, 128) if quick else (SHORT, LONG)
+    short, long = (64, 128) if quick else (SHORT, LONG)
 
     def training(n: int) -> Call:
-        x = torch.randn(1, n, DIM, requires_grad=True)
+        mixer, x = built(name, n), torch.randn(1, n, DIM, requires_grad=True)
         return lambda: torch.autograd.grad(mixer(x).sum(), [x, *mixer.parameters()], allow_unused=True)
 
     training(64)()
@@ -92,7 +98,8 @@ def _visit(call: Call, _job: str) -> float:
 
 def decoding(name: str, *, quick: bool) -> tuple[dict[str, Call], dict[str, Any]]:
     """A step at each of the positions."""
-    mixer, positions = built(name).eval(), (10, 100) if quick else (NEAR, FAR)
+    positions = (10, 100) if quick else (NEAR, FAR)
+    mixer = built(name, positions[-1] + 1).eval()
     torch.set_grad_enabled(False)
     jobs: dict[str, Call] = {}
     for at in positions:
@@ -122,10 +129,11 @@ def told(name: str, fact: dict[str, float]) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         work, name, threads, *rest = sys.argv[2:]
+        keep_memory()
         serve(int(threads), lambda: {"long": long_rows, "decode": decoding}[work](name, quick=bool(rest)))
         return
     parser = options(__doc__, rounds=5)
-    parser.add_argument("--only", nargs="+", choices=list(MIXERS), default=list(MIXERS))
+    parser.add_argument("--only", nargs="+", choices=list(mixers(LONG)), default=list(mixers(LONG)))
     chosen = parser.parse_args()
     common = (str(chosen.threads), *(["--quick"] if chosen.quick else []))
     near, far = map(_position, (10, 100) if chosen.quick else (NEAR, FAR))

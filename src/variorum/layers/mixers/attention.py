@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +52,10 @@ from variorum.layers.score_maps.toeplitz import Toeplitz
 
 log = logging.getLogger(__name__)
 
-_BLOCK, _WORTH = 64, 0.35
-"""Positions of a block, and the share of blocks up to which attending to the kept ones is faster than to all."""
+_COST = {64: 2.0, 128: 1.4, 256: 1.0}
+"""Sizes of blocks, and what a pair of positions in a kept block costs beside one in the largest blocks."""
+_WORTH = 0.7
+"""Share of the largest blocks up to which attending to the kept ones is faster than to all."""
 
 
 class Queries(StrEnum):
@@ -260,7 +263,7 @@ class Attention(Mixer, Streaming, Absorbing, Stacked):
         if self.pattern.dense and self.bias is None and not self._mapped and not self.heard("weights"):
             return self._fused(q, k, v, None, is_causal=self.pattern.causal)
         where = torch.arange(q.shape[1], device=q.device)
-        if self.heard("weights") or torch.compiler.is_compiling() or q.shape[1] <= (self.reach or 2 * _BLOCK):
+        if self.heard("weights") or torch.compiler.is_compiling() or q.shape[1] <= (self.reach or 2 * min(_COST)):
             return self._scored(q, k, v, where, where)
         if self.reach is None:
             kept = self._kept(q)
@@ -275,10 +278,11 @@ class Attention(Mixer, Streaming, Absorbing, Stacked):
         """The blocks that the pattern keeps, where attending to them alone is worth it."""
         if not isinstance(self.pattern, Sparse) or self._mapped or (self.training and self.dropout):
             return None
-        kept = BlockMask.of(self.pattern, q.shape[1], _BLOCK)
-        if kept.share > _WORTH:
+        masks = (BlockMask.of(self.pattern, q.shape[1], size) for size in _COST if 2 * size < q.shape[1])
+        cost, kept = min(((mask.share * _COST[mask.size], mask) for mask in masks), key=itemgetter(0))
+        if cost > _WORTH:
             return None
-        return kept if self.bias is None else BlockMask(kept.kept, _BLOCK)
+        return kept if self.bias is None else BlockMask(kept.kept, kept.size)
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, start: Tensor, reach: int) -> Tensor:
         """The linear twin of ``_scored`` for a bounded reach; k and v begin with the ``reach`` keys before q."""

@@ -18,6 +18,10 @@ Seen = Callable[[Tensor, Tensor], Tensor | None]
 """Positions (..., n) of queries and (..., m) of keys -> which keys are seen, bool (..., n, m), or what is added to the
 scores, (..., heads, n, m), -inf for a key that is not; None: all are."""
 
+_FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+"""What torch's attention calls on a processor: beside the answer it gives what its backward pass begins with."""
+
 _RESIDENT = 2**18
 """Numbers of gathered keys that are attended to at once: 1 MiB in float32, so that they stay in cache."""
 
@@ -75,8 +79,9 @@ def block_sparse(
     learned: tensors that ``seen`` computes with and that ask for a gradient.
 
     The kept blocks are gathered, blocks of queries that keep equally many side by side, and given to torch's attention;
-    a mask is made where a block is seen in part. The backward pass gathers and attends again, so that training keeps
-    only the operands. Raises VariorumError for a mask that does not fit the operands.
+    a mask is made where a block is seen in part. The backward pass gathers again, so that training keeps only the
+    operands, the answer and the logarithm of each query's sum; with ``learned`` it attends again too.
+    Raises VariorumError for a mask that does not fit the operands.
     """
     (batch, n, heads), (m, kv_heads) = q.shape[:3], k.shape[1:3]
     own = mask.kept.dim() == 4
@@ -89,24 +94,24 @@ def block_sparse(
     if not q.numel():
         return v.new_zeros(batch, n, heads, v.shape[-1])
     group = heads // kv_heads
-    # Heads that share keys stand one below the other, as if they were more queries.
-    q, k, v = _cut(q, mask.size, own=own, group=1 if own else group), *(_cut(x, mask.size, own=own) for x in (k, v))
-    run = _Run(mask.size, n, m, scale, seen, batch, group, _pieces(mask, m, k, group if own else 1))
-    out = _BlockSparse.apply(run, len(learned), *learned, q, k, v)
+    width = k.shape[-1] * (1 if own else kv_heads)
+    pieces = _pieces(mask, m, batch, width, group if own else 1, q.device)
+    run = _Run(mask.size, n, m, scale, seen, 1 if own else group, pieces)
+    cut = [_cut(x, mask.size, own=own) for x in (q, k, v)]
+    flash = not learned and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
+    out = _Flash.apply(run, *cut) if flash else _Anywhere.apply(run, len(learned), *learned, *cut)
     if own:
         return out.view(batch, heads, -1, out.shape[-1]).transpose(1, 2)[:, :n]
-    out = out.view(batch, kv_heads, blocks[0], group, mask.size, -1)
-    return out.permute(0, 2, 4, 1, 3, 5).flatten(3, 4).flatten(1, 2)[:, :n]
+    return out.view(batch, -1, heads, out.shape[-1])[:, :n]
 
 
-def _cut(x: Tensor, size: int, *, own: bool, group: int = 1) -> Tensor:
-    """(batch, n, heads, d) -> (batch * heads / group, blocks, group * size, d), or (1, batch * heads * blocks, size, d)
-    where each has a mask of its own; zeros after the last token.
+def _cut(x: Tensor, size: int, *, own: bool) -> Tensor:
+    """(batch, n, heads, d) -> (batch * blocks, size, heads, d), or (batch * heads * blocks, size, 1, d) where each head
+    has a map of its own; zeros after the last token.
     """
-    batch, n, heads, width = x.shape
-    x = F.pad(x, (0, 0, 0, 0, 0, -n % size)).view(batch, -1, size, heads // group, group, width)
-    heads_first = x.permute(0, 3, 1, 4, 2, 5).contiguous()  # a gather from anything else copies all of it first
-    return heads_first.view(1 if own else batch * heads // group, -1, group * size, width)
+    x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % size))
+    x = x.transpose(1, 2).unsqueeze(3) if own else x
+    return x.reshape(-1, size, *x.shape[-2:])
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,19 @@ class _Piece:
     partly: Tensor
 
 
-def _pieces(mask: BlockMask, m: int, k: Tensor, group: int) -> list[_Piece]:
+def _pieces(mask: BlockMask, m: int, batch: int, width: int, group: int, device: torch.device) -> list[_Piece]:
     """All blocks of queries that keep something, in pieces of no more gathered keys than stay in cache.
 
-    group: how many maps share a head's keys.
+    width: numbers of a token's keys.   group: how many maps share a head's keys.
     """
     rows, columns = mask.kept.shape[-2:]
-    kept = mask.kept.reshape(-1, columns).cpu()
-    partly = kept if mask.whole is None else kept & ~mask.whole.reshape(-1, columns).cpu()
+
+    def each(blocks: Tensor) -> Tensor:
+        """One row for each block of queries of every map."""
+        return (blocks if blocks.dim() == 4 else blocks.expand(batch, 1, rows, columns)).reshape(-1, columns).cpu()
+
+    kept = each(mask.kept)
+    partly = kept if mask.whole is None else kept & ~each(mask.whole)
     if m % mask.size:
         partly = partly | (kept & (torch.arange(columns) == columns - 1))
     counts, some = kept.sum(dim=1), partly.sum(dim=1)
@@ -142,35 +152,71 @@ def _pieces(mask: BlockMask, m: int, k: Tensor, group: int) -> list[_Piece]:
         # Map h of row b is one of batch * heads; its keys are those of head h // group.
         lead = (items // rows).div(group, rounding_mode="floor")
         blocks = lead[:, None] * columns + torch.cat([masked, free], dim=1)
-        at_once = max(1, _RESIDENT // (count * k[:, 0].numel()))
+        at_once = max(1, _RESIDENT // (count * mask.size * width))
         for parts in zip(*(t.split(at_once) for t in (items, blocks, items % rows, masked)), strict=True):
-            found.append(_Piece(*(t.to(k.device) for t in parts)))
+            found.append(_Piece(*(t.to(device) for t in parts)))
     return found
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What attends to one piece after another. batch, group: rows, and heads that share keys."""
+    """What attends to one piece after another. group: heads of the cut queries that share one of the cut keys."""
 
     size: int
     n: int
     m: int
     scale: float
     seen: Seen
-    batch: int
     group: int
     pieces: list[_Piece]
 
-    def gather(self, x: Tensor, piece: _Piece) -> Tensor:
-        """The piece's keys or values: x (heads, blocks, size, d) -> (heads, r, c * size, d)."""
-        return x.index_select(1, piece.blocks.flatten()).view(x.shape[0], len(piece.items), -1, x.shape[-1])
+    def gather(self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
+        """The piece's of the cut operands: queries (r, size, heads, d), keys and values (r, c * size, kv_heads, d)."""
+        blocks, r = piece.blocks.flatten(), len(piece.items)
+        pairs = (x.index_select(0, blocks).view(r, -1, *x.shape[2:]) for x in (k, v))
+        return [q.index_select(0, piece.items), *pairs]
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, piece: _Piece) -> Tensor:
-        """The piece's q (heads, r, queries, d), and its gathered k and v (heads, r, keys, d) -> like q."""
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(piece, q, k.shape[2]), scale=self.scale)
+    def add(self, piece: _Piece, found: Sequence[Tensor], wholes: Sequence[Tensor]) -> None:
+        """The piece's gradients of q, k and v, put to the others."""
+        wholes[0].index_copy_(0, piece.items, found[0])
+        for whole, part in zip(wholes[1:], found[1:], strict=True):
+            whole.index_add_(0, piece.blocks.flatten(), part.reshape(-1, *whole.shape[1:]))
+
+    def below(self, q: Tensor) -> Tensor:
+        """(r, size, heads, d) -> (r, kv_heads, queries, d): heads that share keys stand one below the other."""
+        return q.unflatten(2, (-1, self.group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+
+    def beside(self, out: Tensor) -> Tensor:
+        """The reverse of ``below``."""
+        return out.unflatten(2, (self.group, self.size)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+    def __call__(self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """What was gathered -> the answers, like q."""
+        mask = self._mask(piece, q, k.shape[1])
+        pairs = k.transpose(1, 2), v.transpose(1, 2)
+        return self.beside(F.scaled_dot_product_attention(self.below(q), *pairs, attn_mask=mask, scale=self.scale))
+
+    def summed(self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the logarithm of each query's sum of weights, (r, kv_heads, queries)."""
+        mask = self._mask(piece, q, k.shape[1])
+        out, sums = _FLASH(self.below(q), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, scale=self.scale)
+        return self.beside(out), sums
+
+    def gradients(
+        self, piece: _Piece, d_out: Tensor, told: tuple[Tensor, Tensor], operands: list[Tensor]
+    ) -> list[Tensor]:
+        """Of the operands of ``summed``, from what it told."""
+        (out, sums), (q, k, v) = told, operands
+        mask = self._mask(piece, q, k.shape[1])
+        pairs = k.transpose(1, 2), v.transpose(1, 2)
+        d_q, d_k, d_v = _FLASH_BACKWARD(
+            self.below(d_out), self.below(q), *pairs, self.below(out), sums, 0.0, False, attn_mask=mask,
+            scale=self.scale,
+        )  # fmt: skip
+        return [self.beside(d_q), d_k.transpose(1, 2), d_v.transpose(1, 2)]
 
     def _mask(self, piece: _Piece, q: Tensor, m: int) -> Tensor | None:
-        """What is added to the scores, (heads or 1, r, queries, m); None where every query sees every key."""
+        """What is added to the scores, (r, heads or 1, queries, m); None where every query sees every key."""
         partly = piece.partly.shape[1] * self.size
         if not partly:
             return None
@@ -187,62 +233,86 @@ class _Run:
                 found = found.masked_fill(filled.unsqueeze(1), 0.0).masked_fill(~real.unsqueeze(1), -math.inf)
         if found is None:
             return None
-        repeat = q.shape[2] // self.size
         if found.dtype != torch.bool:  # (r, heads, size, keys)
-            added = found.unflatten(1, (-1, repeat)).permute(1, 0, 2, 3, 4).flatten(2, 3)
-            return F.pad(added.to(q.dtype), (0, m - partly)).repeat(self.batch, 1, 1, 1)
-        added = q.new_zeros(1, len(queries), self.size, m)
-        added[..., :partly].masked_fill_(~found, -math.inf)
-        return added.repeat(1, 1, repeat, 1) if repeat > 1 else added
+            below = found.unflatten(1, (-1, self.group)).flatten(2, 3)
+            return F.pad(below.to(q.dtype), (0, m - partly))
+        added = q.new_zeros(len(queries), 1, self.size, m)
+        added[..., :partly].masked_fill_(~found.unsqueeze(1), -math.inf)
+        return added.repeat(1, 1, self.group, 1) if self.group > 1 else added
 
 
-def _forward(run: _Run, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The pieces, one after another; what autograd records of it is the twin of the backward pass below."""
+def _attended(run: _Run, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The pieces, one after another, by what autograd can differentiate, twice where torch's plain attention is set."""
     out = q.new_zeros(*q.shape[:-1], v.shape[-1])
     for piece in run.pieces:
-        told = run(q.index_select(1, piece.items), run.gather(k, piece), run.gather(v, piece), piece)
-        out = out.index_copy(1, piece.items, told)
+        out.index_copy_(0, piece.items, run(piece, *run.gather(piece, q, k, v)))
     return out
 
 
-class _BlockSparse(torch.autograd.Function):
+def _again(
+    run: _Run, learned: tuple[Tensor, ...], operands: tuple[Tensor, ...], d_out: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``learned`` and the operands, to be differentiated themselves."""
+
+    def twin(*tensors: Tensor) -> tuple[Tensor]:
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels know no second derivatives
+            return (_attended(run, *tensors[len(learned) :]),)
+
+    return gradient_through(twin, (*learned, *operands), (d_out,))
+
+
+class _Flash(torch.autograd.Function):
+    """The pieces by the processor's fused kernel, whose backward pass begins with what the forward pass told."""
+
     @staticmethod
-    def forward(ctx: Any, run: _Run, count: int, *tensors: Tensor) -> Tensor:
-        q, k, v = tensors[count:]
-        ctx.run, ctx.learned = run, tensors[:count]  # ``seen`` holds on to them anyway
-        ctx.save_for_backward(q, k, v)
-        out = q.new_zeros(*q.shape[:-1], v.shape[-1])
+    def forward(ctx: Any, run: _Run, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = torch.zeros_like(q)
+        told = []
         for piece in run.pieces:
-            told = run(q.index_select(1, piece.items), run.gather(k, piece), run.gather(v, piece), piece)
-            out.index_copy_(1, piece.items, told)
+            part, sums = run.summed(piece, *run.gather(piece, q, k, v))
+            out.index_copy_(0, piece.items, part)
+            told.append(sums)
+        ctx.run = run
+        ctx.save_for_backward(q, k, v, out, *told)
         return out
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v = ctx.saved_tensors
+        q, k, v, out, *told = ctx.saved_tensors
+        run = ctx.run
+        if torch.is_grad_enabled():
+            return None, *_again(run, (), (q, k, v), d_out)
+        wholes = [torch.zeros_like(t) for t in (q, k, v)]
+        for piece, sums in zip(run.pieces, told, strict=True):
+            d_part, part = (t.index_select(0, piece.items) for t in (d_out.contiguous(), out))
+            run.add(piece, run.gradients(piece, d_part, (part, sums), run.gather(piece, q, k, v)), wholes)
+        return None, *wholes
+
+
+class _Anywhere(torch.autograd.Function):
+    """The pieces by torch's attention, of any shape and on any device: the backward pass attends again."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, count: int, *tensors: Tensor) -> Tensor:
+        ctx.run, ctx.learned = run, tensors[:count]  # ``seen`` holds on to them anyway
+        ctx.save_for_backward(*tensors[count:])
+        return _attended(run, *tensors[count:])
+
+    @staticmethod
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         run, learned = ctx.run, ctx.learned
         if torch.is_grad_enabled():
-
-            def twin(*tensors: Tensor) -> tuple[Tensor]:
-                with sdpa_kernel(SDPBackend.MATH):  # the fused kernels know no second derivatives
-                    return (_forward(run, *tensors[len(learned) :]),)
-
-            return None, None, *gradient_through(twin, (*learned, q, k, v), (d_out,))
-        d_q, d_k, d_v = (torch.zeros_like(t) for t in (q, k, v))
+            return None, None, *_again(run, learned, ctx.saved_tensors, d_out)
+        wholes = [torch.zeros_like(t) for t in ctx.saved_tensors]
         d_learned = [torch.zeros_like(t) for t in learned]
-        d_out = d_out.contiguous()
         for piece in run.pieces:
-            inputs = [q.index_select(1, piece.items), run.gather(k, piece), run.gather(v, piece)]
-            inputs = [t.requires_grad_() for t in inputs]
+            inputs = [t.requires_grad_() for t in run.gather(piece, *ctx.saved_tensors)]
             with torch.enable_grad():
-                out = run(*inputs, piece)
-            found = torch.autograd.grad(
-                out, (*inputs, *learned), d_out.index_select(1, piece.items), allow_unused=bool(learned)
-            )
-            d_q.index_copy_(1, piece.items, found[0])
-            for whole, part in zip((d_k, d_v), found[1:3], strict=True):
-                whole.index_add_(1, piece.blocks.flatten(), part.reshape(part.shape[0], -1, run.size, part.shape[-1]))
+                out = run(piece, *inputs)
+            d_part = d_out.contiguous().index_select(0, piece.items)
+            found = torch.autograd.grad(out, (*inputs, *learned), d_part, allow_unused=bool(learned))
+            run.add(piece, found[:3], wholes)
             for whole, part in zip(d_learned, found[3:], strict=True):
                 if part is not None:
                     whole += part
-        return None, None, *d_learned, d_q, d_k, d_v
+        return None, None, *d_learned, *wholes

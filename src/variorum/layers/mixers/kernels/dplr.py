@@ -19,6 +19,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+_RESIDENT = 2**20
+"""Numbers of Cauchy's kernel that are made at once, 8 MiB in single precision."""
 
 
 class StateSpaces(NamedTuple):
@@ -38,23 +42,26 @@ def dplr_kernel(systems: StateSpaces, truncated: Tensor, length: int) -> Tensor:
         2 / (1 + z) [C~ R B - C~ R P (1 + P* R P)^-1 P* R B],   R = ((2 / Delta) (1 - z) / (1 + z) - Lambda)^-1
 
     four sums of Cauchy's kernel, and an inverse Fourier transform gives K. All is multiplied out by 1 + z here, so that
-    z = -1 is a root like any other.
+    z = -1 is a root like any other. Cauchy's kernel has H M numbers for each root: it is made for some roots after the
+    others, and again in the backward pass, so that training keeps none of it.
     """
     step, poles, low_rank, inputs = systems
     angle = torch.arange(length // 2 + 1, device=step.device, dtype=step.dtype) * (-2 * math.pi / length)
     z = torch.polar(torch.ones_like(angle), angle)
-    half = step[:, None, None] / 2
     left = low_rank.conj()
     weights = torch.stack([truncated * inputs, truncated * low_rank, left * inputs, left * low_rank], dim=1)
-
-    def cauchy(weights: Tensor, poles: Tensor) -> Tensor:
-        """(H, 4, M), (H, M) -> sums over M of w / (z - pole), each over 1 + z, (H, 4, roots)."""
-        return weights @ (half / ((1 - z) - half * (1 + z) * poles.unsqueeze(-1)))
-
-    both = cauchy(weights, poles) + cauchy(weights.conj(), poles.conj())
-    read, out, into, loop = both.unbind(dim=1)
+    some = z.split(max(1, _RESIDENT // max(1, poles.numel())))
+    sums = [checkpoint(_cauchy, weights, poles, step, part, use_reentrant=False) for part in some]
+    read, out, into, loop = torch.cat(sums, dim=-1).unbind(dim=1)
     spectrum = 2 * (read - (1 + z) * out * into / (1 + (1 + z) * loop))
     return torch.fft.irfft(spectrum, n=length)
+
+
+def _cauchy(weights: Tensor, poles: Tensor, step: Tensor, z: Tensor) -> Tensor:
+    """(H, 4, M), (H, M), (H,), (roots,) -> sums over all states of w / (z - pole), each over 1 + z, (H, 4, roots)."""
+    start = (2 / step)[:, None, None] * (1 - z)
+    kept, mirrored = (start - (1 + z) * pole.unsqueeze(-1) for pole in (poles, poles.conj()))
+    return weights @ kept.reciprocal() + weights.conj() @ mirrored.reciprocal()
 
 
 def dplr_step(systems: StateSpaces, u: Tensor, state: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ A state that follows theta m' = A m + B u holds the last theta units of time of 
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -34,12 +35,17 @@ def zero_order_hold(matrix: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def powers(matrix: Tensor, vector: Tensor, count: int) -> Tensor:
-    """v, A v, A^2 v, ...: A (order, order), v (..., order) -> (..., count, order), by doubling."""
+    """v, A v, A^2 v, ...: A (order, order), v (..., order) -> (..., count, order), by doubling.
+
+    What has faded to the root of the smallest normal number is zero: its products, denormal, would cost many times the
+    time of others.
+    """
+    faded = torch.finfo(matrix.dtype).tiny ** 0.5
     found = vector.unsqueeze(-2)
     while found.shape[-2] < count:
-        found = torch.cat([found, found @ matrix.mT], dim=-2)
+        found = torch.cat([found, F.hardshrink(found @ matrix.mT, faded)], dim=-2)
         if found.shape[-2] < count:
-            matrix = matrix @ matrix
+            matrix = F.hardshrink(matrix @ matrix, faded)
     return found[..., :count, :]
 
 
