@@ -1,6 +1,6 @@
 """Block-sparse attention on this machine, beside full attention, a dense mask and torch's flex attention.
 
-    python benchmarks/sparse.py [--lengths 2048 8192] [--share 8] [--size 256] [--rounds 5] [--threads 2]
+    python benchmarks/sparse.py [--lengths 8192] [--share 8] [--size 256] [--rounds 5] [--threads 2]
 
 One row of 8 heads of 64 numbers, float32, each candidate in a process of its own after `variorum.keep_memory()`, over
 two patterns that keep about one block of keys in ``share``: a window, and a smaller window with a first token that sees
@@ -87,11 +87,11 @@ def main() -> None:
         serve(threads, lambda: prepare(candidate, n, share, size, tokens))
         return
     parser = options(__doc__, rounds=5)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[2048, 8192])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8192])
     parser.add_argument("--share", type=int, default=8, help="one block of keys in so many is kept")
     parser.add_argument("--size", type=int, default=256, help="of a block")
     chosen = parser.parse_args()
-    lengths, size = ([256, 512], 32) if chosen.quick else (chosen.lengths, chosen.size)
+    lengths, size = ([512], 32) if chosen.quick else (chosen.lengths, chosen.size)
     comparisons, notes = [], [f"float32, {HEADS} heads {WIDTH} wide, blocks of {size}"]
     for n, tokens in product(lengths, (0, 1)):
         names = [OURS, FULL, MASKED, *([] if chosen.quick else [FLEX])]

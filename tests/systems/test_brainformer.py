@@ -1,6 +1,7 @@
 """Brainformer: any order of sub-layers, both gates, the search, and step time foretold."""
 
 import random
+from itertools import product
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from variorum.layers.patterns.causal import Causal
 from variorum.layers.positions.rotary import Rotary
 from variorum.layers.routers.topk import TopK
 from variorum.models.blocks.block import Block
-from variorum.systems.brainformer import Gate, brainformer
+from variorum.systems.brainformer import SPACE, Gate, brainformer
 
 SLUG = "brainformer"
 SIZES = {"dim": 16, "heads": 2, "hidden": 24, "expert_hidden": 12, "experts": 4}
@@ -68,9 +69,37 @@ def test_counters_agree_with_a_hand_count():
         assert activated(model) == total - 2 * block.count("m") * (4 - taken) * one, block
     with pytest.raises(VariorumError, match="'x'"):
         brainformer(block="ax", repeat=1, **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("size", "all_of_them", "met"),
+    [("1-1b64e", 30e9, 1.38e9), ("1-8b64e", 158e9, 7.4e9), ("1-100m32e", 1.93e9, 173e6)],
+)
+def test_published_sizes(size, all_of_them, met):
+    """Table 3 tells 30B and 158B parameters and 1.38B and 7.4B activated ones: blocks have these within 1.1 percent.
+
+    Of the smallest it tells 3.19B and 156M; the same block, half as wide as the second's, has 1.93B and 173M.
+    """
     with torch.device("meta"):
-        model = find_entry(SLUG).spec("1-100m32e").fill(vocab=256_000).build()
-    assert parameters(model.blocks) > 1e9 and activated(model.blocks) < 0.2e9
+        blocks = find_entry(SLUG).spec(size).fill(vocab=256_000).build().blocks
+    assert parameters(blocks) == pytest.approx(all_of_them, rel=0.011)
+    assert activated(blocks) == pytest.approx(met, rel=0.011)
+
+
+def test_table_3_leaves_one_block():
+    """Of 2,916 blocks of 8 only what is built has the table's figures of both larger models, within 1.1 percent.
+
+    Experts count by their size, which plain ones of 3072 have in common with gated ones of 2048.
+    """
+    wide, doubled = 1024, ((6 * 2**2, 30e9, 1.38e9), (8 * 4**2, 158e9, 7.4e9))
+    hidden = [matrices * wide * h for matrices in (2, 3) for h in SPACE["hidden"] if h <= 3072]
+    left = set()
+    for a, f, heads, dense, expert in product(range(1, 7), range(7), SPACE["heads"], hidden, hidden):
+        experts, others = (8 - a - f) * expert, a * 4 * wide * 64 * heads + f * dense
+        figures = [(n * (64 * experts + others) / total, n * (experts + others) / met) for n, total, met in doubled]
+        if a + f < 8 and all(abs(x - 1) < 0.011 for pair in figures for x in pair):
+            left.add((a, f, 8 - a - f, heads, dense, expert))
+    assert left == {(2, 3, 3, 20, 3 * wide * 3072, 3 * wide * 2048)}
 
 
 def choice(capacity: float = 1.0, experts: int = 4) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from house.kept import bears_out
 from variorum.core import find_entry
+from variorum.layers.mixers.kernels import dplr
 from variorum.layers.mixers.kernels.dplr import (
     StateSpaces,
     dplr_kernel,
@@ -272,3 +273,18 @@ def seconds(run: object) -> float:
 def test_claim_s4_remembers_the_first_token() -> None:
     """A fresh run of S4RemembersTheFirstToken comes out as CLAIMS.md has it."""
     bears_out("S4RemembersTheFirstToken")
+
+
+def test_gradients_of_the_kernel_are_those_of_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First and second derivatives by finite differences, its Cauchy sums made two roots at a time."""
+    monkeypatch.setattr(dplr, "_RESIDENT", 12)
+    torch.manual_seed(0)
+    poles = torch.complex(-torch.rand(2, 3).double() - 0.2, torch.randn(2, 3).double())
+    others = torch.randn(3, 2, 3, dtype=torch.complex128)
+    inputs = [t.requires_grad_() for t in (torch.rand(2).double() + 0.5, poles, *others)]
+
+    def kernel(step: Tensor, poles: Tensor, low_rank: Tensor, into: Tensor, output: Tensor) -> Tensor:
+        return dplr_kernel(StateSpaces(step, poles, low_rank, into), output, 8)
+
+    assert torch.autograd.gradcheck(kernel, inputs)
+    assert torch.autograd.gradgradcheck(kernel, inputs)

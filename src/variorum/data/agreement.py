@@ -3,15 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_sequences import GeneratedSequences
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class Agreement(Generated):
+class Agreement(GeneratedSequences):
     """The source is ``phrases`` of an adjective and a noun each; the target has them from last to first, the noun
     before its adjective, and the adjective in the form of the noun's gender.
 
@@ -21,7 +19,6 @@ class Agreement(Generated):
     """
 
     reads = "source and target"
-    metric = "rows without a fault"
 
     def __init__(self, *, phrases: int = 5, words: int = 20, rows: int = 512) -> None:
         if phrases < 1 or words < 2 or rows < 1:
@@ -34,13 +31,6 @@ class Agreement(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": self.begin + 1, "length": 2 * self.phrases}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).all(dim=1).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         adjectives, nouns = torch.randint(self.words, (2, size, self.phrases), generator=generator)

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
 class Question(StrEnum):
@@ -27,7 +26,7 @@ FACT, LINK, ASKED = VALUES, VALUES + NAMES * VALUES, VALUES + NAMES * VALUES + N
 """Where the ids begin of "key n is value v", of "variable a is variable b", and of what is asked."""
 
 
-class ContextQuestions(Generated):
+class ContextQuestions(GeneratedClasses):
     """``length`` - 2 ids of context and the question, twice; the class of the row is the answer. Made, not found.
 
     The tasks of Hsieh et al. 2024, arXiv:2404.06654 (RULER: needle in a haystack, variable tracking, common words) in
@@ -38,7 +37,6 @@ class ContextQuestions(Generated):
     """
 
     reads = "context questions"
-    metric = "accuracy"
 
     def __init__(
         self, *, length: int = 256, facts: int = 4, rows: int = 600, questions: tuple[Question, ...] = ALL
@@ -53,13 +51,6 @@ class ContextQuestions(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": ASKED + 2 * NAMES + 1, "classes": VALUES, "length": self.length}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         def draw(high: int, *shape: int) -> Tensor:

@@ -3,15 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_sequences import GeneratedSequences
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class CopyOrSort(Generated):
+class CopyOrSort(GeneratedSequences):
     """The source is a command and ``length`` symbols, drawn alike; the target is the symbols as they are (COPY), or in
     rising order (SORT), each command for half of the rows: easy and hard rows of one length.
 
@@ -20,7 +18,6 @@ class CopyOrSort(Generated):
     """
 
     reads = "source and target"
-    metric = "rows without a fault"
 
     def __init__(self, *, length: int = 10, symbols: int = 16, rows: int = 512) -> None:
         if length < 1 or symbols < 2 or rows < 1:
@@ -33,13 +30,6 @@ class CopyOrSort(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": self.symbols + 3, "length": self.length + 1}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).all(dim=1).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         symbols = torch.randint(self.symbols, (size, self.length), generator=generator)

@@ -3,15 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.answering import objective_of, scored
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
 
 
-class DistantEvidence(Generated):
+class DistantEvidence(GeneratedClasses):
     """A row begins with a question about one of ``subjects``; somewhere in its second half stands a marked sentence
     that says something of every subject; which of ``answers`` does it say of the one that was asked for?
 
@@ -21,8 +19,6 @@ class DistantEvidence(Generated):
     """
 
     reads = "symbol rows"
-    metric = "accuracy"
-    writes = "class"
     examples = ({"length": 32, "subjects": 2, "answers": 3, "times": 2, "rows": 16},)
 
     def __init__(
@@ -41,13 +37,6 @@ class DistantEvidence(Generated):
     def facts(self) -> dict[str, Any]:
         words = self.subjects * (1 + self.answers)
         return {"vocab": words + self.filler, "classes": self.answers, "length": self.length}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return objective_of(self.writes)
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return scored(self.writes, outputs, targets)
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         words, said = self.subjects * (1 + self.answers), self.subjects * self.times

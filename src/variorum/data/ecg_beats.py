@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.answering import objective_of, scored
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
 
 RATE = 125
@@ -24,7 +23,7 @@ WAVES = torch.tensor([
 """Of each kind the waves P, Q, R, S and T: seconds after the beat, height and width (a standard deviation)."""
 
 
-class ECGBeats(Generated):
+class ECGBeats(GeneratedClasses):
     """A normal beat, and after it the one that is asked for: normal, early from above the ventricles (another P wave),
     or early from a ventricle (no P wave, a wide QRS and a T wave upside down); the AAMI's classes N, S and V.
 
@@ -33,8 +32,6 @@ class ECGBeats(Generated):
     """
 
     reads = "labelled series"
-    metric = "accuracy"
-    writes = "class"
     labels = KINDS
     examples = ({"rows": 16},)
 
@@ -48,13 +45,6 @@ class ECGBeats(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"classes": len(self.labels), "channels": 1, "steps": self.steps}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return objective_of(self.writes)
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return scored(self.writes, outputs, targets)
 
     def make(self, generator: Generator, size: int) -> Batch:
         kind = torch.randint(len(KINDS), (size,), generator=generator)

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Complex
 from torch import Generator, Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.answering import objective_of, scored
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
 
 HELD = 8
@@ -32,7 +31,7 @@ def constellations() -> dict[str, Complex[Tensor, "points"]]:
     return {"2-ASK": keyed, "BPSK": circle(2), "QPSK": circle(4), "16-QAM": grid}
 
 
-class ModulatedSignals(Generated):
+class ModulatedSignals(GeneratedClasses):
     """Amplitude, phase or frequency of a carrier tell symbols drawn alike: say which, and how many values they have.
 
     inputs (batch, steps, 2): in-phase and quadrature samples, at an unknown phase, a carrier slightly missed, and noise
@@ -40,8 +39,6 @@ class ModulatedSignals(Generated):
     """
 
     reads = "labelled series"
-    metric = "accuracy"
-    writes = "class"
     labels = (*constellations(), "2-FSK")
     examples = ({"steps": 32, "rows": 16},)
 
@@ -54,13 +51,6 @@ class ModulatedSignals(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"classes": len(self.labels), "channels": 2, "steps": self.steps}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return objective_of(self.writes)
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return scored(self.writes, outputs, targets)
 
     def make(self, generator: Generator, size: int) -> Batch:
         kind = torch.randint(len(self.labels), (size,), generator=generator)

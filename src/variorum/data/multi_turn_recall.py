@@ -3,18 +3,17 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.asked_symbols import AskedSymbols
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import NO_TARGET, CrossEntropy
+from variorum.objectives.cross_entropy import NO_TARGET
 
 WIDTH, ANSWER_AT = 5, 3
 """Tokens of a turn, and the place of the sign after which the answer stands."""
 
 
-class MultiTurnRecall(Generated):
+class MultiTurnRecall(AskedSymbols):
     """``told`` turns "[query] key value [answer] noted", then ``asked`` turns "[query] key ? [answer] value".
 
     A miniature of the dialogues of Filipek 2025, arXiv:2510.03561, that are answered from earlier turns. Keys do not
@@ -24,8 +23,6 @@ class MultiTurnRecall(Generated):
     turn that asks. Made, not found.
     """
 
-    reads = "recall"
-    metric = "accuracy"
     examples = ({"rows": 16},)
 
     def __init__(self, *, told: int = 4, asked: int = 4, keys: int = 16, values: int = 16, rows: int = 512) -> None:
@@ -38,14 +35,6 @@ class MultiTurnRecall(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": self.values + self.keys + 4, "length": (self.told + self.asked) * WIDTH}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec(ignore=NO_TARGET)
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        real = targets != NO_TARGET
-        return (outputs.argmax(-1)[real] == targets[real]).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         signs = torch.arange(4) + self.values + self.keys

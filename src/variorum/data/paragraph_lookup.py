@@ -3,15 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class ParagraphLookup(Generated):
+class ParagraphLookup(GeneratedClasses):
     """Paragraphs of ``size`` ids: the first holds a key, each other one a key of its own and a value; the class of the
     row is the value that stands with the key of the first. All else is filler. Made, not found.
 
@@ -20,7 +18,6 @@ class ParagraphLookup(Generated):
     """
 
     reads = "paragraph lookup"
-    metric = "accuracy"
 
     def __init__(self, *, paragraphs: int = 16, size: int = 16, values: int = 8, rows: int = 512) -> None:
         if min(paragraphs, size, values) < 2:
@@ -33,13 +30,6 @@ class ParagraphLookup(Generated):
     def facts(self) -> dict[str, Any]:
         length = self.size * self.paragraphs
         return {"vocab": 1 + self.values + 2 * self.paragraphs, "classes": self.values, "length": length}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         others = self.paragraphs - 1

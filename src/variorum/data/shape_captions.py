@@ -3,16 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec
-from variorum.data.generated import Generated
+from variorum.data.generated_sequences import GeneratedSequences
 from variorum.data.shape_pictures import SIDE, draw_shapes, words
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class ShapeCaptions(Generated):
+class ShapeCaptions(GeneratedSequences):
     """Colour and kind of each shape of a picture, in the order of reading. Made, not found.
 
     inputs: ``source``, the pictures (batch, 3, side, side), and ``target``, (batch, 2 count) ids that begin with START
@@ -20,7 +17,6 @@ class ShapeCaptions(Generated):
     """
 
     reads = "pictures to be told"
-    metric = "rows without a fault"
     examples = ({"rows": 16},)
 
     def __init__(self, *, count: int = 2, rows: int = 512) -> None:
@@ -29,13 +25,6 @@ class ShapeCaptions(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": words() + 1, "channels": 3, "height": SIDE, "width": SIDE}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).all(dim=1).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         drawn = draw_shapes(generator, size, count=self.count)

@@ -4,11 +4,9 @@ from enum import StrEnum
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.answering import objective_of, scored
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.shape_pictures import COLOURS, SHAPES, draw_shapes, words
 from variorum.data.task import Batch
 
@@ -23,7 +21,7 @@ class Question(StrEnum):
     BEFORE = "before"
 
 
-class ShapeQuestions(Generated):
+class ShapeQuestions(GeneratedClasses):
     """The answer to a question of one kind about a picture, as a class; the metric is accuracy. Made, not found.
 
     inputs: ``source``, the pictures (batch, 3, side, side), and ``target``, the question, two words (batch, 2): a
@@ -31,8 +29,6 @@ class ShapeQuestions(Generated):
     """
 
     reads = "pictures and questions"
-    metric = "accuracy"
-    writes = "class"
     examples = tuple({"question": question, "rows": 16} for question in Question)
 
     def __init__(self, *, question: Question = Question.SHAPE, count: int = 2, rows: int = 512) -> None:
@@ -46,13 +42,6 @@ class ShapeQuestions(Generated):
     def facts(self) -> dict[str, Any]:
         picture = {"channels": 3, "height": 16, "width": 16}
         return {"vocab": words(), "classes": len(self.labels), **picture}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return objective_of(self.writes)
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return scored(self.writes, outputs, targets)
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         drawn = draw_shapes(generator, size, count=self.count)

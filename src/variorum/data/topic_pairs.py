@@ -5,13 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from variorum.core import Objective, Spec, VariorumError
-from variorum.data.generated import Generated
+from variorum.core import VariorumError
+from variorum.data.generated_classes import GeneratedClasses
 from variorum.data.task import Batch
-from variorum.objectives.cross_entropy import CrossEntropy
 
 
-class TopicPairs(Generated):
+class TopicPairs(GeneratedClasses):
     """Two documents of ``length`` symbols each; half of the pairs are of one topic, the others of two.
 
     A topic is a set of ``own`` symbols, which no other topic has. A symbol of a document is one of its topic's with the
@@ -20,7 +19,6 @@ class TopicPairs(Generated):
     """
 
     reads = "topic pairs"
-    metric = "accuracy"
     labels = ("apart", "together")
 
     def __init__(
@@ -35,13 +33,6 @@ class TopicPairs(Generated):
     @property
     def facts(self) -> dict[str, Any]:
         return {"vocab": self.topics * self.own, "classes": len(self.labels), "length": self.length}
-
-    @property
-    def objective(self) -> Spec[Objective]:
-        return CrossEntropy.spec()
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return (outputs.argmax(-1) == targets).float()
 
     def make(self, generator: torch.Generator, size: int) -> Batch:
         alike = torch.rand(size, generator=generator) < 0.5

@@ -3,8 +3,11 @@
 What differs from the plain decoder: in the place of attention, a sum of the past whose weights belong to lags, times a
 map of the present token. The four of the paper differ in what a lag has: a matrix (``SHE``, super high performance), a
 number for each channel (``HE``, higher performance), one number (``WE``, worthwhile), or one number and no map of the
-present (``ME``, minimalist). Each is a case of the one before. Where the paper was not at hand, the place of constants
-and linear maps is inferred from this nesting; it prints no sizes by name, and those here are ours.
+present (``ME``, minimalist). Each is a case of the one before.
+
+Of the paper only what others tell of it was at hand. The place of constants and linear maps is inferred from this
+nesting; no width or depth of its models, nor of those of its sequel (arXiv:2311.12678), could be found out, so that
+there are no published sizes here, and those for a laptop are ours. What a mixer costs is checked against the formulas.
 """
 
 from enum import StrEnum

@@ -11,7 +11,9 @@ queries are turned, where they are written only the keys (the latter from the au
 are in ``adapt.remembering``, the cycle with its update behind in ``runtime.conversation``.
 
 The paper tells parameters only. ``nano`` (12M) and ``micro`` (26M) have the widths of the authors' model cards, which
-call them Micro and Micro Plus; the cards of Mini (100M) tell of 71M, none of Synthetic (160M), so that neither is here.
+call them Micro and Micro Plus. ``mini`` has the widths of the cards of Mini, which tell of 60M in the decoder and 11M
+in the encoder, slots counted with both. With memory attention that is 72M, where the paper says 100M; nothing tells
+what the other 28M are. Of Synthetic (160M) no source tells a width, so that it is not here.
 The paper's gate is "a small network": here one matrix, the same for all slots. (The cards have weights for every slot,
 which would give slots an order.) The order of self and interlayer attention is not sure; here interlayer comes first.
 """
@@ -50,6 +52,7 @@ class Variant(StrEnum):
     sizes={
         "nano": {"dim": 128, "depth": 6, "heads": 8, "slots": 256, "experts": 12, "variant": Variant.INTERLAYER},
         "micro": {"dim": 128, "depth": 10, "heads": 8, "slots": 256, "experts": 20, "k": 4, "variant": Variant.BOTH},
+        "mini": {"dim": 256, "depth": 8, "heads": 16, "slots": 1024, "experts": 16, "variant": Variant.BOTH},
     },
     fits={
         "text pairs": [

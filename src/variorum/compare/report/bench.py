@@ -1,11 +1,9 @@
 """``report.html`` of a benchmark: scores by task, a picture of score over speed, and what a step costs by length."""
 
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import variorum
 from variorum.compare import words
+from variorum.compare.report.templates import page
 
 if TYPE_CHECKING:
     from variorum.compare.benches.outcome import Outcome, Scored
@@ -18,13 +16,9 @@ LARGEST = 22.0
 
 def render(outcome: "Outcome") -> str:
     """The page, one file that asks for nothing. Everything that comes from data is escaped."""
-    from markupsafe import Markup
-
-    style = (files("variorum.compare.report") / "report.css").read_text("utf-8")
-    return _template().render(
-        outcome=outcome, scores=_scores(outcome), costs=_costs(outcome), picture=picture(outcome),
+    return page(
+        "bench.html", outcome=outcome, scores=_scores(outcome), costs=_costs(outcome), picture=picture(outcome),
         failed=[(" ".join(pair), why) for pair, why in sorted(outcome.failed.items())],
-        style=Markup(style), version=variorum.__version__,
     )  # fmt: skip
 
 
@@ -103,11 +97,3 @@ def picture(outcome: "Outcome") -> dict[str, Any] | None:
     return {"circles": circles, "width": WIDTH, "height": HEIGHT, "length": n, "left": LEFT, "below": BELOW,
             "low": words.share(low, metric="accuracy"), "high": words.share(high, metric="accuracy"),
             "fastest": f"{fastest:.2f}", "end": round(WIDTH - 5 * LARGEST, 1)}  # fmt: skip
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment
-
-    text = (files("variorum.compare.report") / "bench.html").read_text("utf-8")
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)

@@ -4,12 +4,9 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import variorum
 from variorum.compare import atomic
 from variorum.compare.answer import sentences, winner
 from variorum.compare.candidates import Candidate
@@ -21,6 +18,7 @@ from variorum.compare.report.galleries import galleries as shown
 from variorum.compare.report.method import method, settings
 from variorum.compare.report.points import axes, points
 from variorum.compare.report.rows import failed, rows, table
+from variorum.compare.report.templates import beside, page
 from variorum.compare.report.use import uses
 from variorum.compare.result import State
 
@@ -61,7 +59,8 @@ def render(
         "table": table(record),
         "scatters": {one["name"]: one["scatter"] for one in seen if one["scatter"]},
     }
-    return _template().render(
+    return page(
+        "page.html",
         answer=sentences(record.ordered, data=data["title"], limits=record.job.to_dict().get("limits")),
         best=winner(record.finished),
         command=command(record),
@@ -82,11 +81,9 @@ def render(
         plotly=Markup(get_plotlyjs()) if places or lines else "",
         points=places,
         rows=rows(record, heads),
-        script=Markup(f'"use strict";\n(() => {{\n{"".join(map(_own, SCRIPTS))}}})();'),
+        script=Markup(f'"use strict";\n(() => {{\n{"".join(map(beside, SCRIPTS))}}})();'),
         settings=settings(record),
-        style=Markup(_own("report.css")),
         uses=uses(record),
-        version=variorum.__version__,
     )
 
 
@@ -107,19 +104,6 @@ def command(record: Record) -> str:
     given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     given += ["--systems", ",".join(job.systems)] if job.systems is not None else []
     return shlex.join(["variorum", "compare", job.data, *given])
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, FunctionLoader
-
-    made = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_own))
-    return made.get_template("template.html")
-
-
-def _own(name: str) -> str:
-    """A file that stands beside this one."""
-    return (files("variorum.compare.report") / name).read_text("utf-8")
 
 
 def _script_json(value: Any) -> str:

@@ -1,10 +1,8 @@
 """``report.html`` of a study: a row's seeds as points beside the base's band, and the table."""
 
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import variorum
+from variorum.compare.report.templates import page
 
 if TYPE_CHECKING:
     from variorum.compare.swept import Line, Swept
@@ -15,13 +13,9 @@ WIDTH, ROW, NAMES, MARGIN = 760.0, 26.0, 230.0, 20.0
 
 def render(swept: "Swept") -> str:
     """The page, one file that asks for nothing. Everything that comes from data is escaped."""
-    from markupsafe import Markup
-
     lines = swept.lines()
-    style = (files("variorum.compare.report") / "report.css").read_text("utf-8")
-    return _template().render(
-        swept=swept, lines=lines, picture=picture(lines), style=Markup(style), version=variorum.__version__,
-        extra=list(lines[0].others), number=_number,
+    return page(
+        "sweep.html", swept=swept, lines=lines, picture=picture(lines), extra=list(lines[0].others), number=_number,
     )  # fmt: skip
 
 
@@ -57,11 +51,3 @@ def picture(lines: "list[Line]") -> dict[str, Any]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment
-
-    text = (files("variorum.compare.report") / "sweep.html").read_text("utf-8")
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)

@@ -9,10 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from variorum.core import Layout, Memory, Mixer, Spec, State, Streaming, Traits, VariorumError, each_row
+from variorum.layers.fast_networks.fast_mlp import FastMLP
 from variorum.layers.fast_networks.fast_network import FastNetwork
+from variorum.layers.features.monomials import Monomials
 from variorum.layers.mixers.kernels.omega import Update, omega_chunked, omega_start
 from variorum.layers.mixers.short_conv import ShortConv
 from variorum.layers.norms.rmsnorm import RMSNorm
+
+_DEEP: Spec[FastNetwork] = FastMLP.spec(features=Monomials.spec())
 
 
 class DeepMemory(Mixer, Streaming, abstract=True):
@@ -22,16 +26,18 @@ class DeepMemory(Mixer, Streaming, abstract=True):
     learned in, are g_t = sigmoid(W_g x_t + b) / window, so that together they are at most one step's, whatever the
     window: steps of more overshoot. q, k, v = SiLU(shortconv(W x)), q and k of unit length; y = W_o rmsnorm(o).
     Gradients are taken at the memory of the last end of ``chunk`` tokens. Behrouz et al. 2025, arXiv:2505.23735.
-    A member says how large its steps are and what is made of gradients (``update``; None: nothing).
+    A member says how large its steps are (``steps``, made of ``rates``, a map of the token that begins with the biases
+    ``starts``) and what is made of gradients (``update``; None: nothing).
     The state is two or three networks for each head and the last window - 1 keys, values and gates, whatever n.
     """
 
     traits: Traits = Traits(causal=True, streams=True, exports=False)
     update: ClassVar[Update | None] = None
-    momentum: ClassVar[bool]
-    """Are steps made of running sums of gradients?"""
 
-    def __init__(self, dim: int, *, heads: int, network: Spec[FastNetwork], window: int, conv: int, chunk: int) -> None:
+    def __init__(
+        self, dim: int, *, heads: int = 4, network: Spec[FastNetwork] = _DEEP, window: int = 16, conv: int = 4,
+        chunk: int = 16,
+    ) -> None:  # fmt: skip
         super().__init__()
         if dim % heads or window < 1 or chunk < 1:
             raise VariorumError(type(self).__name__, expected="heads that divide dim, a window and a chunk above 0",
@@ -44,6 +50,16 @@ class DeepMemory(Mixer, Streaming, abstract=True):
         self.gates = nn.Linear(dim, heads * window)
         self.norm = RMSNorm(dim // heads)
         self.out = nn.Linear(dim, dim, bias=False)
+        starts = self.starts(heads)
+        self.momentum = len(starts) > 2
+        self.rates = nn.Linear(dim, len(starts) * heads)
+        with torch.no_grad():
+            self.rates.bias.copy_(torch.cat(starts))
+
+    @staticmethod
+    @abstractmethod
+    def starts(heads: int) -> tuple[Tensor, ...]:
+        """The biases of what rates, decays and, with momentum, its decays are made of: (heads,) each."""
 
     @abstractmethod
     def steps(self, x: Float[Tensor, "*tokens dim"]) -> tuple[Tensor, ...]:

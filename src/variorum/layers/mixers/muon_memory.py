@@ -4,18 +4,12 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from variorum.core import Spec
 from variorum.layers.fast_networks.fast_glu import FastGLU
-from variorum.layers.fast_networks.fast_mlp import FastMLP
-from variorum.layers.fast_networks.fast_network import FastNetwork
-from variorum.layers.features.monomials import Monomials
 from variorum.layers.mixers.deep_memory import DeepMemory
 from variorum.layers.mixers.kernels.newton_schulz import newton_schulz
 from variorum.layers.mixers.kernels.omega import Update
-
-_DEEP: Spec[FastNetwork] = FastMLP.spec(features=Monomials.spec())
 
 
 class MuonMemory(DeepMemory):
@@ -26,28 +20,15 @@ class MuonMemory(DeepMemory):
     Steps of all tokens of a chunk are formed, chunk times the memory's size: it costs many times what descent does.
     """
 
-    momentum = True
     update: ClassVar[Update | None] = staticmethod(newton_schulz)
     examples = (
         {"heads": 2, "window": 3, "chunk": 4},
         {"heads": 4, "window": 1, "chunk": 2, "network": FastGLU.spec(), "conv": 0},
     )
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        heads: int = 4,
-        network: Spec[FastNetwork] = _DEEP,
-        window: int = 16,
-        conv: int = 4,
-        chunk: int = 16,
-    ) -> None:
-        super().__init__(dim, heads=heads, network=network, window=window, conv=conv, chunk=chunk)
-        self.rates = nn.Linear(dim, 3 * heads)
-        starts = (torch.full((heads,), -4.0), torch.linspace(4.0, 8.0, heads), torch.full((heads,), 2.0))
-        with torch.no_grad():
-            self.rates.bias.copy_(torch.cat(starts))
+    @staticmethod
+    def starts(heads: int) -> tuple[Tensor, ...]:
+        return torch.full((heads,), -4.0), torch.linspace(4.0, 8.0, heads), torch.full((heads,), 2.0)
 
     def steps(self, x: Tensor) -> tuple[Tensor, ...]:
         rate, decay, momentum = self.rates(x).chunk(3, dim=-1)

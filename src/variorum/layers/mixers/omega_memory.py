@@ -2,17 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from variorum.core import Spec
 from variorum.layers.fast_networks.fast_glu import FastGLU
 from variorum.layers.fast_networks.fast_matrix import FastMatrix
-from variorum.layers.fast_networks.fast_mlp import FastMLP
-from variorum.layers.fast_networks.fast_network import FastNetwork
-from variorum.layers.features.monomials import Monomials
 from variorum.layers.mixers.deep_memory import DeepMemory
-
-_DEEP: Spec[FastNetwork] = FastMLP.spec(features=Monomials.spec())
 
 
 class OmegaMemory(DeepMemory):
@@ -24,27 +18,15 @@ class OmegaMemory(DeepMemory):
     window 1: the delta rule of a deep memory.
     """
 
-    momentum = False
     examples = (
         {"heads": 2, "window": 3, "chunk": 4},
         {"heads": 2, "window": 1, "chunk": 1, "network": FastMatrix.spec(), "conv": 0},
         {"heads": 4, "window": 6, "chunk": 4, "network": FastGLU.spec()},
     )
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        heads: int = 4,
-        network: Spec[FastNetwork] = _DEEP,
-        window: int = 16,
-        conv: int = 4,
-        chunk: int = 16,
-    ) -> None:
-        super().__init__(dim, heads=heads, network=network, window=window, conv=conv, chunk=chunk)
-        self.rates = nn.Linear(dim, 2 * heads)
-        with torch.no_grad():
-            self.rates.bias.copy_(torch.cat([torch.zeros(heads), torch.linspace(4.0, 8.0, heads)]))
+    @staticmethod
+    def starts(heads: int) -> tuple[Tensor, ...]:
+        return torch.zeros(heads), torch.linspace(4.0, 8.0, heads)
 
     def steps(self, x: Tensor) -> tuple[Tensor, ...]:
         rate, decay = self.rates(x).chunk(2, dim=-1)

@@ -99,6 +99,7 @@ def block_sparse(
     run = _Run(mask.size, n, m, scale, seen, 1 if own else group, pieces)
     cut = [_cut(x, mask.size, own=own) for x in (q, k, v)]
     flash = not learned and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
+    flash = flash and torch.backends.cuda.flash_sdp_enabled()  # what ``sdpa_kernel`` allows, on a processor too
     out = _Flash.apply(run, *cut) if flash else _Anywhere.apply(run, len(learned), *learned, *cut)
     if own:
         return out.view(batch, heads, -1, out.shape[-1]).transpose(1, 2)[:, :n]

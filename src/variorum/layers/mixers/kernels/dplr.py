@@ -15,11 +15,13 @@ The systems are real: their states are pairs of conjugates, of which one is kept
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+
+from variorum.layers.mixers.kernels.twice import gradient_through
 
 _RESIDENT = 2**20
 """Numbers of Cauchy's kernel that are made at once, 8 MiB in single precision."""
@@ -42,26 +44,72 @@ def dplr_kernel(systems: StateSpaces, truncated: Tensor, length: int) -> Tensor:
         2 / (1 + z) [C~ R B - C~ R P (1 + P* R P)^-1 P* R B],   R = ((2 / Delta) (1 - z) / (1 + z) - Lambda)^-1
 
     four sums of Cauchy's kernel, and an inverse Fourier transform gives K. All is multiplied out by 1 + z here, so that
-    z = -1 is a root like any other. Cauchy's kernel has H M numbers for each root: it is made for some roots after the
-    others, and again in the backward pass, so that training keeps none of it.
+    z = -1 is a root like any other.
     """
     step, poles, low_rank, inputs = systems
     angle = torch.arange(length // 2 + 1, device=step.device, dtype=step.dtype) * (-2 * math.pi / length)
     z = torch.polar(torch.ones_like(angle), angle)
     left = low_rank.conj()
     weights = torch.stack([truncated * inputs, truncated * low_rank, left * inputs, left * low_rank], dim=1)
-    some = z.split(max(1, _RESIDENT // max(1, poles.numel())))
-    sums = [checkpoint(_cauchy, weights, poles, step, part, use_reentrant=False) for part in some]
-    read, out, into, loop = torch.cat(sums, dim=-1).unbind(dim=1)
+    sums = _Cauchy.apply(weights, poles, 2 / step, z)
+    read, out, into, loop = sums.unbind(dim=1)
     spectrum = 2 * (read - (1 + z) * out * into / (1 + (1 + z) * loop))
     return torch.fft.irfft(spectrum, n=length)
 
 
-def _cauchy(weights: Tensor, poles: Tensor, step: Tensor, z: Tensor) -> Tensor:
-    """(H, 4, M), (H, M), (H,), (roots,) -> sums over all states of w / (z - pole), each over 1 + z, (H, 4, roots)."""
-    start = (2 / step)[:, None, None] * (1 - z)
-    kept, mirrored = (start - (1 + z) * pole.unsqueeze(-1) for pole in (poles, poles.conj()))
-    return weights @ kept.reciprocal() + weights.conj() @ mirrored.reciprocal()
+def _cauchy(weights: Tensor, poles: Tensor, rate: Tensor, z: Tensor) -> Tensor:
+    """(H, 4, M), (H, M), real (H,), (roots,) -> sum over all states of w / (rate (1 - z) - (1 + z) pole)."""
+    kept, mirrored = _kernel(poles, rate, z), _kernel(poles.conj(), rate, z)
+    return weights @ kept + weights.conj() @ mirrored
+
+
+def _kernel(poles: Tensor, rate: Tensor, z: Tensor) -> Tensor:
+    """Cauchy's kernel, (H, M, roots)."""
+    return (rate[:, None, None] * (1 - z) - (1 + z) * poles.unsqueeze(-1)).reciprocal()
+
+
+class _Cauchy(torch.autograd.Function):
+    """``_cauchy``, whose kernel has H M numbers for each root: it is made for some roots after the others, and again in
+    the backward pass, so that training keeps none of it. With R the kernel of the poles and R' of their conjugates,
+    a = 1 - z, c = 1 + z, and G the gradient of the sums::
+
+        dw = G R* + conj(G R'*),    dR = w* G,    dR' = w^T G
+        dpole = sum (dR conj(c R^2) + conj(dR' conj(c R'^2))),    drate = -Re sum (dR conj(a R^2) + dR' conj(a R'^2))
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, poles: Tensor, rate: Tensor, z: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, poles, rate, z)
+        sums = weights.new_empty(*weights.shape[:2], len(z))
+        for here in _some(poles, z):
+            sums[..., here] = _cauchy(weights, poles, rate, z[here])
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, d_sums: Tensor) -> tuple[Tensor | None, ...]:
+        weights, poles, rate, z = ctx.saved_tensors
+        if torch.is_grad_enabled():
+
+            def twin(weights: Tensor, poles: Tensor, rate: Tensor) -> tuple[Tensor]:
+                return (_cauchy(weights, poles, rate, z),)
+
+            return *gradient_through(twin, (weights, poles, rate), (d_sums,)), None
+        d_weights, d_poles, d_rate = (torch.zeros_like(t) for t in (weights, poles, rate))
+        for here in _some(poles, z):
+            root, part = z[here], d_sums[..., here]
+            kept, mirrored = _kernel(poles, rate, root), _kernel(poles.conj(), rate, root)
+            d_weights += part @ kept.mH + (part @ mirrored.mH).conj()
+            moved = (weights.mH @ part) * kept.square_().conj()
+            reflected = (weights.mT @ part) * mirrored.square_().conj()
+            d_poles += moved @ (1 + root).conj() + (reflected @ (1 + root).conj()).conj()
+            d_rate -= ((moved + reflected) @ (1 - root).conj()).real.sum(dim=-1)
+        return d_weights, d_poles, d_rate, None
+
+
+def _some(poles: Tensor, z: Tensor) -> Iterator[slice]:
+    """Roots whose kernel is made at once."""
+    size = max(1, _RESIDENT // max(1, poles.numel()))
+    return (slice(first, first + size) for first in range(0, len(z), size))
 
 
 def dplr_step(systems: StateSpaces, u: Tensor, state: Tensor) -> Tensor:

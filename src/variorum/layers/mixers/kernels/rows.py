@@ -14,8 +14,8 @@ from variorum.layers.mixers.kernels.twice import gradient_through
 Kernel = Callable[..., tuple[Tensor, Tensor]]
 """Takes tensors and a state; returns an output and the state after it. Differentiable in all of them."""
 
-_RESIDENT = 2**18
-"""Numbers that one tensor of a segment may hold: 1 MiB in float32, so that a segment's tensors stay in cache."""
+_RESIDENT = 2**20
+"""Numbers that one tensor of a segment may hold: 4 MiB in float32, so that a segment's tensors stay in cache."""
 
 _KEPT = 2**22
 """Numbers of one tensor of a row up to which training keeps all that its segments compute, about ten such tensors

@@ -91,14 +91,20 @@ class _ChunkScan(torch.autograd.Function):
             fresh, written = (v, v) if erase is None else (torch.empty_like(v), torch.empty_like(v))
             keys, given = k.mT.unbind(0), v.unbind(0)
             erases, transforms, decays = _each(erase, chunks), _each(transform, chunks), _each(decay, chunks)
+            if erase is None:  # what is added does not hang on the state
+                torch.bmm(k.mT.flatten(0, 1), v.flatten(0, 1), out=states[1:].flatten(0, 1))
             for c in range(chunks):
                 # Not views of one ``unbind``: written to, those tie the compiler to the batch that it has seen.
                 before, after, values = states[c], states[c + 1], written[c]
                 if erases is not None and transforms is not None:
                     new = torch.baddbmm(given[c], erases[c], before, alpha=-1, out=fresh[c])
                     torch.bmm(transforms[c], new, out=values)
-                kept = before if decays is None else torch.mul(before, decays[c], out=after)
-                torch.baddbmm(kept, keys[c], values, out=after)
+                    kept = before if decays is None else torch.mul(before, decays[c], out=after)
+                    torch.baddbmm(kept, keys[c], values, out=after)
+                elif decays is None:
+                    after.add_(before)
+                else:
+                    after.addcmul_(decays[c], before)
             out = bmm(scores, written)
             add_bmm(out, q, states[:-1])
         ctx.save_for_backward(q, k, v, scores, state, erase, transform, decay, fresh, written, states)
