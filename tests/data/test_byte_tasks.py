@@ -31,7 +31,7 @@ def test_bytes_of_pairs_and_their_labels() -> None:
     for known, rows in zip(told, (task.parts.train, task.parts.valid, task.parts.test), strict=True):
         for i in rows.tolist():
             known.update(
-                part.ids[part.offsets[i] : part.offsets[i + 1]].tobytes() for part in (task.firsts, task.seconds)
+                part.ids[part.offsets[i] : part.offsets[i + 1]].tobytes() for part in (task.rows, task.seconds)
             )
         assert abs(task.classes[rows].mean() - 0.5) < 0.01
     assert not told[0] & told[1] and not told[0] & told[2] and not told[1] & told[2]
@@ -51,7 +51,7 @@ def test_pairs_go_through_the_published_files(tmp_path: Path) -> None:
     ]
     assert (tmp_path / "new_aan_pairs.test.tsv").read_text().startswith("1.0\t0a\t0b\ta first text\t")
     task = MatchingFiles(str(tmp_path), longest=6)
-    assert task.classes.tolist() == [1, 0] * 3 and bytes(task.firsts.ids[:6].astype(np.uint8)) == b"a firs"
+    assert task.classes.tolist() == [1, 0] * 3 and bytes(task.rows.ids[:6].astype(np.uint8)) == b"a firs"
     assert "longer than 6 bytes" in task.notes[0]
     (tmp_path / "bad.tsv").write_text("2\ta\tb\tc\td\n")
     with pytest.raises(VariorumError, match="line 1"):

@@ -1,32 +1,27 @@
 """Pairs of texts as bytes, and whether they belong together. Tay et al. 2020, arXiv:2011.04006."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from variorum.core import Objective, Spec
-from variorum.data.alike import draw_alike, in_turn
-from variorum.data.answering import objective_of, scored
-from variorum.data.divided import DividedRows
-from variorum.data.task import Batch, Split
+from variorum.data.divided_token_rows import DividedTokenRows
+from variorum.data.task import Batch
 from variorum.data.token_rows import TokenRows
 
 
-class BytePairs(DividedRows, abstract=True):
+class BytePairs(DividedTokenRows, abstract=True):
     """Do two texts, read byte by byte, belong together? The metric is accuracy.
 
     Tay et al. 2020, arXiv:2011.04006 (document retrieval). inputs ``other`` and ``inputs``: packed ids of bytes, one
-    row each of a pair. A class gives ``firsts`` and ``seconds``, the rows of all pairs, ``classes`` and ``length``.
+    row each of a pair. A class gives ``rows``, the first of each pair, ``seconds``, ``classes`` and ``length``.
     """
 
     reads = "byte pairs"
     metric = "accuracy"
     writes = "class"
     labels = ("apart", "together")
-    firsts: TokenRows
     seconds: TokenRows
     classes: np.ndarray
     length: int
@@ -35,24 +30,8 @@ class BytePairs(DividedRows, abstract=True):
     def facts(self) -> dict[str, Any]:
         return {"vocab": 256, "classes": len(self.labels), "length": self.length}
 
-    @property
-    def objective(self) -> Spec[Objective]:
-        return objective_of(self.writes)
-
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        train = self.parts.train
-        return self._batch(train[draw_alike(self.firsts.lengths[train], step, size, seed)])
-
-    def held_out(self, split: Split, size: int) -> Iterator[Batch]:
-        rows = self.parts.rows(split)
-        rows = rows[in_turn(self.firsts.lengths[rows])]
-        return (self._batch(rows[i : i + size]) for i in range(0, len(rows), size))
-
-    def scores(self, outputs: Any, targets: Any) -> Tensor:
-        return scored(self.writes, outputs, targets)
-
     def _batch(self, rows: np.ndarray) -> Batch:
-        other, other_layout = self.firsts.packed(rows)
+        other, other_layout = self.rows.packed(rows)
         ids, layout = self.seconds.packed(rows)
         inputs = {"other": other, "other_layout": other_layout, "inputs": ids, "layout": layout}
         return Batch(inputs, torch.from_numpy(self.classes[rows]))

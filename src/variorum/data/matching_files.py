@@ -29,10 +29,10 @@ class MatchingFiles(BytePairs):
         pairs = [pair for part in found for pair in part]
         self.seed, self.parts = 0, given_split([len(part) for part in found])
         self.classes = np.array([label for label, _, _ in pairs], np.int64)
-        self.firsts = byte_rows((first for _, first, _ in pairs), longest)
+        self.rows = byte_rows((first for _, first, _ in pairs), longest)
         self.seconds = byte_rows((second for _, _, second in pairs), longest)
         self.length = longest
-        cut = self.firsts.cut + self.seconds.cut
+        cut = self.rows.cut + self.seconds.cut
         self.notes = (f"{cut} texts are longer than {longest} bytes: the rest of them is not read.",) if cut else ()
 
 

@@ -45,7 +45,7 @@ class SameClassPairs(BytePairs):
         firsts, seconds, self.classes = (np.concatenate(each) for each in zip(*made, strict=True))
         rows = byte_rows(texts_of(frame[column]), longest)
         self.seed, self.length = seed, longest
-        self.firsts, self.seconds = _picked(rows, firsts), _picked(rows, seconds)
+        self.rows, self.seconds = _picked(rows, firsts), _picked(rows, seconds)
         self.parts = given_split([len(part[0]) for part in made])
         self.notes = (*notes, *ignored)
 

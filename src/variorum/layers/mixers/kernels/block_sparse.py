@@ -98,8 +98,8 @@ def block_sparse(
     pieces = _pieces(mask, m, batch, width, group if own else 1, q.device)
     run = _Run(mask.size, n, m, scale, seen, 1 if own else group, pieces)
     cut = [_cut(x, mask.size, own=own) for x in (q, k, v)]
-    flash = not learned and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
-    flash = flash and torch.backends.cuda.flash_sdp_enabled()  # what ``sdpa_kernel`` allows, on a processor too
+    allowed = torch.backends.cuda.flash_sdp_enabled()  # by ``sdpa_kernel``, on a processor too
+    flash = allowed and not learned and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]
     out = _Flash.apply(run, *cut) if flash else _Anywhere.apply(run, len(learned), *learned, *cut)
     if own:
         return out.view(batch, heads, -1, out.shape[-1]).transpose(1, 2)[:, :n]
@@ -191,29 +191,31 @@ class _Run:
         """The reverse of ``below``."""
         return out.unflatten(2, (self.group, self.size)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
+    def asked(
+        self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]:
+        """What was gathered, as torch's attention takes it: operands, and mask and scale by name."""
+        operands = self.below(q), k.transpose(1, 2), v.transpose(1, 2)
+        return operands, {"attn_mask": self._mask(piece, q, k.shape[1]), "scale": self.scale}
+
     def __call__(self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """What was gathered -> the answers, like q."""
-        mask = self._mask(piece, q, k.shape[1])
-        pairs = k.transpose(1, 2), v.transpose(1, 2)
-        return self.beside(F.scaled_dot_product_attention(self.below(q), *pairs, attn_mask=mask, scale=self.scale))
+        operands, named = self.asked(piece, q, k, v)
+        return self.beside(F.scaled_dot_product_attention(*operands, **named))
 
     def summed(self, piece: _Piece, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and the logarithm of each query's sum of weights, (r, kv_heads, queries)."""
-        mask = self._mask(piece, q, k.shape[1])
-        out, sums = _FLASH(self.below(q), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, scale=self.scale)
+        operands, named = self.asked(piece, q, k, v)
+        out, sums = _FLASH(*operands, **named)
         return self.beside(out), sums
 
     def gradients(
-        self, piece: _Piece, d_out: Tensor, told: tuple[Tensor, Tensor], operands: list[Tensor]
+        self, piece: _Piece, d_out: Tensor, out: Tensor, sums: Tensor, q: Tensor, k: Tensor, v: Tensor
     ) -> list[Tensor]:
-        """Of the operands of ``summed``, from what it told."""
-        (out, sums), (q, k, v) = told, operands
-        mask = self._mask(piece, q, k.shape[1])
-        pairs = k.transpose(1, 2), v.transpose(1, 2)
-        d_q, d_k, d_v = _FLASH_BACKWARD(
-            self.below(d_out), self.below(q), *pairs, self.below(out), sums, 0.0, False, attn_mask=mask,
-            scale=self.scale,
-        )  # fmt: skip
+        """Of what was gathered, from what ``summed`` told."""
+        operands, named = self.asked(piece, q, k, v)
+        told = self.below(out), sums, 0.0, False
+        d_q, d_k, d_v = _FLASH_BACKWARD(self.below(d_out), *operands, *told, **named)
         return [self.beside(d_q), d_k.transpose(1, 2), d_v.transpose(1, 2)]
 
     def _mask(self, piece: _Piece, q: Tensor, m: int) -> Tensor | None:
@@ -284,9 +286,10 @@ class _Flash(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, *_again(run, (), (q, k, v), d_out)
         wholes = [torch.zeros_like(t) for t in (q, k, v)]
+        d_out = d_out.contiguous()  # a gather from anything else copies all of it first
         for piece, sums in zip(run.pieces, told, strict=True):
-            d_part, part = (t.index_select(0, piece.items) for t in (d_out.contiguous(), out))
-            run.add(piece, run.gradients(piece, d_part, (part, sums), run.gather(piece, q, k, v)), wholes)
+            d_part, part = (t.index_select(0, piece.items) for t in (d_out, out))
+            run.add(piece, run.gradients(piece, d_part, part, sums, *run.gather(piece, q, k, v)), wholes)
         return None, *wholes
 
 
@@ -306,11 +309,12 @@ class _Anywhere(torch.autograd.Function):
             return None, None, *_again(run, learned, ctx.saved_tensors, d_out)
         wholes = [torch.zeros_like(t) for t in ctx.saved_tensors]
         d_learned = [torch.zeros_like(t) for t in learned]
+        d_out = d_out.contiguous()
         for piece in run.pieces:
             inputs = [t.requires_grad_() for t in run.gather(piece, *ctx.saved_tensors)]
             with torch.enable_grad():
                 out = run(piece, *inputs)
-            d_part = d_out.contiguous().index_select(0, piece.items)
+            d_part = d_out.index_select(0, piece.items)
             found = torch.autograd.grad(out, (*inputs, *learned), d_part, allow_unused=bool(learned))
             run.add(piece, found[:3], wholes)
             for whole, part in zip(d_learned, found[3:], strict=True):

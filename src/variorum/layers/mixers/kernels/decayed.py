@@ -8,7 +8,7 @@ from torch import Tensor
 from variorum.layers.mixers.kernels.decays import ByHead
 from variorum.layers.mixers.kernels.operands import full_precision
 from variorum.layers.mixers.kernels.products import add_bmm, bmm
-from variorum.layers.mixers.kernels.scan import chunk_scan_naive
+from variorum.layers.mixers.kernels.scan import additive_states, chunk_scan_naive
 from variorum.layers.mixers.kernels.twice import gradient_through
 
 
@@ -43,11 +43,7 @@ class _DecayedScan(torch.autograd.Function):
         with full_precision(k.device):
             scores = bmm(q, k.mT).mul_(left.between)
             queries, keys = q * left.since_start, k * left.to_end
-            states = keys.new_empty(len(k) + 1, *state.shape)
-            states[0] = state
-            torch.bmm(keys.mT.flatten(0, 1), v.flatten(0, 1), out=states[1:].flatten(0, 1))
-            for before, after, kept in zip(states[:-1].unbind(0), states[1:].unbind(0), left.whole, strict=True):
-                after.addcmul_(kept, before)
+            states = additive_states(keys, v, state, left.whole.unbind(0))
             out = bmm(scores, v)
             add_bmm(out, queries, states[:-1])
         factors = (left.between, left.since_start, left.to_end, left.whole)

@@ -61,6 +61,22 @@ def chunk_scan_naive(
     return (torch.stack(outputs) if outputs else v.clone()), state
 
 
+def additive_states(k: Tensor, v: Tensor, state: Tensor, decays: Sequence[Tensor] | None) -> Tensor:
+    """S_0 = ``state`` and the states after each chunk, (chunks + 1, rows, d_k, d_v), where nothing is erased.
+
+    What is added, K_c^T V_c, does not hang on the state: it is one product for all chunks.
+    """
+    states = k.new_empty(len(k) + 1, *state.shape)
+    states[0] = state
+    torch.bmm(k.mT.flatten(0, 1), v.flatten(0, 1), out=states[1:].flatten(0, 1))
+    for c in range(len(k)):
+        if decays is None:
+            states[c + 1].add_(states[c])
+        else:
+            states[c + 1].addcmul_(decays[c], states[c])
+    return states
+
+
 class _ChunkScan(torch.autograd.Function):
     """The adjoint is the same scan run backwards, with D_c = dLoss/dS_c in the place of S_c and R = V - E S::
 
@@ -86,25 +102,21 @@ class _ChunkScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         chunks = k.shape[0]
         with full_precision(k.device):
-            states = k.new_empty(chunks + 1, *state.shape)
-            states[0] = state
-            fresh, written = (v, v) if erase is None else (torch.empty_like(v), torch.empty_like(v))
-            keys, given = k.mT.unbind(0), v.unbind(0)
-            erases, transforms, decays = _each(erase, chunks), _each(transform, chunks), _each(decay, chunks)
-            if erase is None:  # what is added does not hang on the state
-                torch.bmm(k.mT.flatten(0, 1), v.flatten(0, 1), out=states[1:].flatten(0, 1))
-            for c in range(chunks):
-                # Not views of one ``unbind``: written to, those tie the compiler to the batch that it has seen.
-                before, after, values = states[c], states[c + 1], written[c]
-                if erases is not None and transforms is not None:
-                    new = torch.baddbmm(given[c], erases[c], before, alpha=-1, out=fresh[c])
-                    torch.bmm(transforms[c], new, out=values)
+            decays = _each(decay, chunks)
+            if erase is None or transform is None:
+                fresh = written = v
+                states = additive_states(k, v, state, decays)
+            else:
+                states = k.new_empty(chunks + 1, *state.shape)
+                states[0] = state
+                fresh, written = torch.empty_like(v), torch.empty_like(v)
+                steps = zip(k.mT.unbind(0), v.unbind(0), erase.unbind(0), transform.unbind(0), strict=True)
+                for c, (keys, given, erases, transforms) in enumerate(steps):
+                    # Not views of one ``unbind``: written to, those tie the compiler to the batch that it has seen.
+                    before, after, values = states[c], states[c + 1], written[c]
+                    torch.bmm(transforms, torch.baddbmm(given, erases, before, alpha=-1, out=fresh[c]), out=values)
                     kept = before if decays is None else torch.mul(before, decays[c], out=after)
-                    torch.baddbmm(kept, keys[c], values, out=after)
-                elif decays is None:
-                    after.add_(before)
-                else:
-                    after.addcmul_(decays[c], before)
+                    torch.baddbmm(kept, keys, values, out=after)
             out = bmm(scores, written)
             add_bmm(out, q, states[:-1])
         ctx.save_for_backward(q, k, v, scores, state, erase, transform, decay, fresh, written, states)
