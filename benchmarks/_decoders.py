@@ -313,7 +313,7 @@ def gemma_of_ours(shape: Shape, threads: int, *, precision: str) -> Write:
 
     with tempfile.TemporaryDirectory() as name:
         model = load_gguf(gemma_file(Path(name)), accept="gemma").model
-    sample = (torch.tensor(shape.prompts(1))[:, :1],)
+    sample = (torch.tensor(shape.prompts(1)),)
     engine = compile(model, precision=precision, threads=threads, sample=sample, tell=lambda _: None)
     return lambda prompts: [
         row.tolist() for row in generate(engine.model, [torch.tensor(p) for p in prompts], most=shape.new)

@@ -44,6 +44,7 @@ CANDIDATES = {
     "variorum, float32": Candidate(partial(d.variorum, precision="float32"), HF, 32, exact=True),
     "variorum, bfloat16": Candidate(partial(d.variorum, precision="bfloat16"), HF, 16),
     "variorum, int8": Candidate(partial(d.variorum, precision="int8"), HF, 8),
+    "variorum, int8-grouped": Candidate(partial(d.variorum, precision="int8-grouped"), HF, 8.5),
     "transformers, float32": Candidate(partial(d.transformers, dtype=torch.float32), HF, 32, exact=True),
     "transformers, bfloat16": Candidate(partial(d.transformers, dtype=torch.bfloat16), HF, 16),
     "onnxruntime, float32": Candidate(partial(d.onnxruntime, eight_bits=False), ONNX, 32, exact=True),
@@ -55,7 +56,7 @@ CANDIDATES = {
     "llama.cpp, Q8_0": Candidate(partial(d.llamacpp, kind="Q8_0"), LLAMA, 8.5),
 }
 GEMMA = {
-    "variorum, int8": Candidate(partial(d.gemma_of_ours, precision="int8"), ("gguf", *d.GEMMA), 8),
+    "variorum, int8-grouped": Candidate(partial(d.gemma_of_ours, precision="int8-grouped"), ("gguf", *d.GEMMA), 8.5),
     "llama.cpp, as the file has it": Candidate(d.gemma_of_llamacpp, ("llama_cpp", *d.GEMMA), 8),
 }
 MODELS = {"GPT-2 small": CANDIDATES, "Gemma-3-270M": GEMMA}

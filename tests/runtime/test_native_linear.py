@@ -30,8 +30,8 @@ from variorum.runtime.engine.precision import Precision
 from variorum.runtime.engine.replacements.block import FusedBlock
 
 pytestmark = pytest.mark.skipif(not fits(Numbers.FLOAT32), reason="no vectors of 512 bits here, or no llvmlite")
-CLOSE = {Numbers.FLOAT32: 3e-6, Numbers.BFLOAT16: 8e-3, Numbers.INT8: 3e-2}
-PRECISIONS = {Precision.FLOAT32: 1e-5, Precision.BFLOAT16: 1e-2, Precision.INT8: 4e-2}
+CLOSE = {Numbers.FLOAT32: 3e-6, Numbers.BFLOAT16: 8e-3, Numbers.INT8_GROUPED: 2e-2, Numbers.INT8: 3e-2}
+PRECISIONS = {Precision.FLOAT32: 1e-5, Precision.BFLOAT16: 1e-2, Precision.INT8_GROUPED: 3e-2, Precision.INT8: 4e-2}
 
 
 def able(numbers: Numbers) -> Numbers:
@@ -125,6 +125,18 @@ def test_integers_are_exact() -> None:
     weight, x = torch.randint(-127, 128, (16, 32)).float(), torch.randint(-100, 156, (5, 32)).float()
     weight[:, 0], x[:, 0], x[:, 1] = 127, 155, -100
     found = NativeLinear(weight, None, numbers=Numbers.INT8)(x)
+    torch.testing.assert_close(found, x @ weight.T, rtol=1e-6, atol=1e-2)
+
+
+def test_integers_of_each_group_are_exact() -> None:
+    """Groups of weights and of numbers of a token that are whole multiples of scales of their own, and a rest."""
+    able(Numbers.INT8_GROUPED)
+    torch.manual_seed(0)
+    weight, x = torch.randint(-127, 128, (40, 75)).float(), torch.randint(-127, 128, (5, 75)).float()
+    weight[:, ::32], x[:, ::32] = 127, -127
+    groups = torch.arange(75) // 32
+    weight, x = weight * 2.0**-groups, x * 2.0**groups
+    found = NativeLinear(weight, None, numbers=Numbers.INT8_GROUPED)(x)
     torch.testing.assert_close(found, x @ weight.T, rtol=1e-6, atol=1e-2)
 
 
@@ -236,6 +248,21 @@ def test_a_causal_layer_streams(name, precision) -> None:
         assert apart(y[0, 0] - x[0, 7 + t], wanted[0, 7 + t] - x[0, 7 + t]) < 2 * PRECISIONS[precision]
         assert apart(y[1, 0] - x[1, 2 + t], wanted[1, 2 + t] - x[1, 2 + t]) < 2 * PRECISIONS[precision]
     assert state.tensor("length").tolist() == [27, 22]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["gemma", "short window"])
+def test_a_window_streams_in_its_kernels(name) -> None:
+    """Rows of one length, from none to more than the window; a state gone on from twice gives each its own answers."""
+    block = layer(**LAYERS.get(name, {"mixer": Attention.spec(heads=4, pattern=Window.spec(size=3))}))
+    fast, x = fast_of(block, Precision.FLOAT32), torch.randn(2, 80, 48)
+    wanted, state = block(x), fast.start(2)
+    for t in range(80):
+        before = state
+        y, state = fast.shortcut.advance(x[:, t : t + 1], state, None)
+        assert apart(y - x[:, t : t + 1], wanted[:, t : t + 1] - x[:, t : t + 1]) < 1e-5
+        again, _ = fast.shortcut.advance(x[:, t : t + 1], before, None)
+        assert torch.equal(again, y)
 
 
 @torch.inference_mode()

@@ -3,23 +3,40 @@
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
 
 from variorum.layers.native.writer import Writer
 
 
+class Link(Protocol):
+    """A kernel of a chain."""
+
+    @property
+    def kernel(self) -> Callable[..., Any]:
+        """Of :class:`Writer` with ``threads``."""
+
+    @property
+    def table(self) -> "array[int]":
+        """Its arguments, addresses and numbers in their order, which may be changed between calls."""
+
+
+class Bound(NamedTuple):
+    """A kernel and its arguments; and tensors that nobody else holds, whose addresses are among them."""
+
+    kernel: Callable[..., Any]
+    table: "array[int]"
+    held: tuple[Tensor, ...] = ()
+
+
 class Chain:
-    """Runs kernels in order, all threads meeting after each.
+    """Runs kernels in order, all threads meeting after each."""
 
-    kernels: of :class:`Writer` with ``threads``.     tables: for each its arguments, addresses and numbers in their
-    order, which may be changed between calls.
-    """
-
-    def __init__(self, kernels: Sequence[Any], tables: Sequence["array[int]"]) -> None:
-        self.tables = list(tables)
-        pairs = zip(kernels, self.tables, strict=True)
-        self._links = array("q", [n for kernel, table in pairs for n in (kernel.work, table.buffer_info()[0])])
-        self._run = _chain()
+    def __init__(self, links: Sequence[Link]) -> None:
+        self.tables, self._held = [link.table for link in links], links
+        told = [n for link in links for n in (link.kernel.work, link.table.buffer_info()[0])]  # type: ignore[attr-defined]
+        self._links, self._run = array("q", told), _chain()
 
     def __call__(self, threads: int) -> None:
         """Run them all in so many threads."""

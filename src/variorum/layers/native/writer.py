@@ -16,6 +16,11 @@ _EXP2 = {
 }
 """By the number of terms beside 1: of the polynomials that are 1 at 0 those nearest to 2^r on [-1/2, 1/2]."""
 _EXP2_LOW = -126.0
+_PER_QUARTER, _QUARTER = 0.6366197723675814, (1.5707963705062866, -4.371138828673793e-08, -1.7151245100059e-15)
+"""2 / pi; and pi / 2 as a sum of floats."""
+_SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+_COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5)
+"""Of polynomials in x^2 that are nearest on [-pi/4, pi/4]: of sin x / x - 1, and of cos x - 1."""
 
 
 class Writer:
@@ -99,6 +104,10 @@ class Writer:
         """The sum of a vector's numbers."""
         zero = self.ir.Constant(self.f32, -0.0)
         return self.call(f"llvm.vector.reduce.fadd.v{value.type.count}f32", self.f32, [zero, value], fast=True)
+
+    def whole_total(self, value: Any) -> Any:
+        """The sum of a vector's integers."""
+        return self.call(f"llvm.vector.reduce.add.v{value.type.count}i32", self.i32, [value])
 
     def largest(self, value: Any) -> Any:
         """The largest of a vector's numbers."""
@@ -198,6 +207,30 @@ class Writer:
         power = b.shl(b.fptosi(n, whole), self.splat(23, whole))
         y = b.bitcast(b.add(b.bitcast(y, whole), power), kind)
         return b.select(b.fcmp_ordered("<", x, low), self.splat(0.0, kind), y)
+
+    def cosine_and_sine(self, x: Any) -> tuple[Any, Any]:
+        """cos x and sin x of a vector of floats, to 1e-7 up to |x| of 1e5: of x less whole quarter turns."""
+        b, kind = self.b, x.type
+        whole = self.ir.VectorType(self.i32, kind.count)
+        turns = self.call(f"llvm.roundeven.v{kind.count}f32", kind, [b.fmul(x, self.splat(_PER_QUARTER, kind))])
+        r = x
+        for part in _QUARTER:
+            r = self.fma(turns, self.splat(-part, kind), r)
+        square, one = b.fmul(r, r), self.splat(1.0, kind)
+        sine, cosine = (self.splat(factors[0], kind) for factors in (_SINE, _COSINE))
+        for factor in _SINE[1:]:
+            sine = self.fma(sine, square, self.splat(factor, kind))
+        for factor in _COSINE[1:]:
+            cosine = self.fma(cosine, square, self.splat(factor, kind))
+        sine, cosine = self.fma(b.fmul(sine, square), r, r), self.fma(cosine, square, one)
+        quarter = b.fptosi(turns, whole)
+        odd = b.icmp_signed("!=", b.and_(quarter, self.splat(1, whole)), self.splat(0, whole))
+        found = []
+        for straight, swapped, ahead in ((cosine, sine, 1), (sine, cosine, 0)):
+            value = b.bitcast(b.select(odd, swapped, straight), whole)
+            sign = b.and_(b.add(quarter, self.splat(ahead, whole)), self.splat(2, whole))
+            found.append(b.bitcast(b.xor(value, b.shl(sign, self.splat(30, whole))), kind))
+        return found[0], found[1]
 
     def prefetch(self, pointer: Any) -> None:
         """Ask for what will be read once."""

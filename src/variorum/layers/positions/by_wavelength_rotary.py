@@ -3,14 +3,14 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from variorum.core import Rotation, Traits, VariorumError
-from variorum.layers.positions.rotary import frequencies, turned_by
+from variorum.core import VariorumError
+from variorum.layers.positions.turning import Turning, geometric
 
 
-class ByWavelengthRotary(Rotation):
+class ByWavelengthRotary(Turning):
     """Rotary whose frequency f_i becomes f_i * (s_i + (1 - s_i) / factor).
 
     s_i = (trained * f_i / 2 pi - slow) / (fast - slow), held within 0 and 1: channel pairs that turn round at least
@@ -19,7 +19,6 @@ class ByWavelengthRotary(Rotation):
     arXiv:2407.21783, from 3.1 on; their report tells only of longer rows, the formula is that of the released code.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
     examples = ({"trained": 64, "factor": 8.0},)
 
     def __init__(
@@ -33,11 +32,10 @@ class ByWavelengthRotary(Rotation):
                                 do="Choose others.")  # fmt: skip
         self.trained, self.factor, self.slow, self.fast, self.base = trained, factor, slow, fast, base
 
-    def forward(
-        self, x: Float[Tensor, "*tokens heads head_dim"], positions: Int[Tensor, "*where"]
-    ) -> Float[Tensor, "*tokens heads head_dim"]:
-        plain = frequencies(self.base, x.shape[-1] // 2, x.device)
-        return turned_by(x, positions, plain * self.shares(plain))
+    def frequencies(self, head_dim: int, device: torch.device) -> Float[Tensor, "half"]:
+        """f_i * (s_i + (1 - s_i) / factor)."""
+        plain = geometric(self.base, head_dim // 2, device)
+        return plain * self.shares(plain)
 
     def shares(self, plain: Float[Tensor, "half"]) -> Float[Tensor, "half"]:
         """What is left of each frequency, between 1 / factor and 1."""

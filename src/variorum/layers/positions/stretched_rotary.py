@@ -3,11 +3,12 @@
 import math
 from enum import StrEnum
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from variorum.core import Rotation, Traits, VariorumError
-from variorum.layers.positions.rotary import turned
+from variorum.core import VariorumError
+from variorum.layers.positions.turning import Turning, geometric
 
 
 class Stretch(StrEnum):
@@ -17,7 +18,7 @@ class Stretch(StrEnum):
     DOUBLING = "doubling"
 
 
-class StretchedRotary(Rotation):
+class StretchedRotary(Turning):
     """Rotary with the base times alpha^(d / (d - 2)), d the channels of a head: NTK scaling, so that the slowest
     channel pair turns as far over ``length`` as it did over ``trained``, and the fastest as before.
 
@@ -32,7 +33,6 @@ class StretchedRotary(Rotation):
     codes), which sharpens the weights of longer rows.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
     examples = ({"trained": 4}, {"trained": 4, "length": 64, "stretch": Stretch.DOUBLING, "magnitude": 0.1})
 
     def __init__(
@@ -56,13 +56,10 @@ class StretchedRotary(Rotation):
         self.alpha = doubling(length, trained) if doubles else linear(length, trained, factor)
         self.size = 1 + magnitude * math.log(max(length / trained, 1))
 
-    def forward(
-        self, x: Float[Tensor, "*tokens heads head_dim"], positions: Int[Tensor, "*where"]
-    ) -> Float[Tensor, "*tokens heads head_dim"]:
-        wide = x.shape[-1]
-        base = self.base * self.alpha ** (wide / (wide - 2)) if wide > 2 else self.base
-        out = turned(x, positions, base, wide // 2)
-        return out if self.size == 1 else out * self.size
+    def frequencies(self, head_dim: int, device: torch.device) -> Float[Tensor, "half"]:
+        """(base * alpha^(d / (d - 2)))^(-2i/d)."""
+        base = self.base * self.alpha ** (head_dim / (head_dim - 2)) if head_dim > 2 else self.base
+        return geometric(base, head_dim // 2, device)
 
 
 def linear(length: int, trained: int, factor: float = 1.0) -> float:

@@ -3,14 +3,14 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from variorum.core import Rotation, Traits, VariorumError
-from variorum.layers.positions.rotary import frequencies, turned_by
+from variorum.core import VariorumError
+from variorum.layers.positions.turning import Turning, geometric
 
 
-class YarnRotary(Rotation):
+class YarnRotary(Turning):
     """Rotary whose frequency f_i becomes f_i * (g_i + (1 - g_i) / factor), queries and keys times ``size``.
 
     YaRN, Peng et al. 2023, arXiv:2309.00071. g_i falls from 1 to 0 in a straight line over the channel pairs i between
@@ -20,7 +20,6 @@ class YarnRotary(Rotation):
     outward to whole pairs, as in the released code; the paper's are not.
     """
 
-    traits: Traits = Traits(causal=True, streams=True)
     examples = ({"trained": 64, "factor": 4.0}, {"trained": 64, "factor": 4.0, "size": 1.0, "whole": False})
 
     def __init__(
@@ -45,15 +44,14 @@ class YarnRotary(Rotation):
         )  # fmt: skip
         self.size = 0.1 * math.log(factor) + 1 if size is None else size
 
-    def forward(
-        self, x: Float[Tensor, "*tokens heads head_dim"], positions: Int[Tensor, "*where"]
-    ) -> Float[Tensor, "*tokens heads head_dim"]:
-        half = x.shape[-1] // 2
+    def frequencies(self, head_dim: int, device: torch.device) -> Float[Tensor, "half"]:
+        """f_i * (g_i + (1 - g_i) / factor)."""
+        half = head_dim // 2
         first, last = self._bounds(half)
-        pairs = torch.arange(half, device=x.device, dtype=torch.float32)
+        pairs = torch.arange(half, device=device, dtype=torch.float32)
         kept = 1 - ((pairs - first) / (last - first)).clamp(0, 1)
         shares = torch.lerp(torch.full_like(kept, 1 / self.factor), torch.ones_like(kept), kept)
-        return turned_by(x, positions, frequencies(self.base, half, x.device) * shares) * self.size
+        return geometric(self.base, half, device) * shares
 
     def _bounds(self, half: int) -> tuple[float, float]:
         """The pairs between which frequencies go over from their own to the interpolated ones."""

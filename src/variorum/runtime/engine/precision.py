@@ -9,13 +9,15 @@ class Precision(StrEnum):
     """The numbers that a product multiplies; all but ``PLAIN`` have their weights laid out for the processor once.
 
     PLAIN: the part as it was built.     FLOAT32: its own numbers.     BFLOAT16: both sides rounded to eight bits of
-    mantissa, sums in float32.     INT8: weights with a scale for each output, tokens with one each, found as they come.
-    INT4: weights with a scale for each 32 of them, tokens in bfloat16.
+    mantissa, sums in float32.     INT8_GROUPED: weights and tokens with a scale for each 32 of their numbers.     INT8:
+    weights with a scale for each output, tokens with one each; both of tokens found as they come.     INT4: weights
+    with a scale for each 32 of them, tokens in bfloat16.
     """
 
     PLAIN = "plain"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    INT8_GROUPED = "int8-grouped"
     INT8 = "int8"
     INT4 = "int4"
 
@@ -28,13 +30,14 @@ class Precision(StrEnum):
 AUTO = "auto"
 """The fastest that stays within the tolerance, part by part."""
 
-CHOSEN_FROM = (Precision.FLOAT32, Precision.BFLOAT16, Precision.INT8)
+CHOSEN_FROM = (Precision.FLOAT32, Precision.BFLOAT16, Precision.INT8_GROUPED, Precision.INT8)
 """What ``AUTO`` tries; four bits save memory, not time, and are for who asks for them."""
 
 TOLERANCES = {
     Precision.PLAIN: 0.0,
     Precision.FLOAT32: 1e-4,
     Precision.BFLOAT16: 2e-2,
+    Precision.INT8_GROUPED: 1e-1,
     Precision.INT8: 1e-1,
     Precision.INT4: 3e-1,
 }

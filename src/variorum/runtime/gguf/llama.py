@@ -8,7 +8,7 @@ from torch import Tensor
 
 from variorum.core import VariorumError
 from variorum.layers.positions.by_wavelength_rotary import ByWavelengthRotary
-from variorum.layers.positions.rotary import frequencies
+from variorum.layers.positions.turning import geometric
 from variorum.runtime.gguf.architecture import COMMON, OUTPUT, Architecture, depth_of, vocabulary_of
 from variorum.runtime.gguf.container import Stored
 from variorum.runtime.gguf.metadata import Metadata
@@ -87,7 +87,7 @@ def _by_wavelength(tensors: Mapping[str, Stored], theta: float) -> dict[str, Any
     held = tensors[SHARES].dense().flatten()
     factor = float(held.max())
     told = ByWavelengthRotary(trained=TRAINED, factor=factor, slow=SLOW, fast=FAST, base=theta)
-    wanted = 1 / told.shares(frequencies(theta, len(held), held.device))
+    wanted = 1 / told.shares(geometric(theta, len(held), held.device))
     if not torch.allclose(held, wanted, rtol=1e-4, atol=0):
         raise VariorumError(f"tensor {SHARES!r}",
                             expected=f"those of Llama 3, trained on rows of {TRAINED}, for a factor of {factor:g}",

@@ -1,6 +1,7 @@
 """Attention of all queries of packed rows, all rows and heads in one call of machine code."""
 
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -64,6 +65,24 @@ def row_attention(
     addresses = q.data_ptr(), k.data_ptr(), v.data_ptr(), offsets.data_ptr(), out.data_ptr()
     fixed.run(*addresses, rows, *fixed.numbers, factor, threads)
     return out
+
+
+class BoundRows:
+    """:func:`row_attention` of tensors that stay where they are, as a link of a chain of kernels.
+
+    q (tokens, heads, head_dim), k and v (tokens, kv_heads, head_dim), out like q: as there, and no input is empty.
+    """
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor, *, scale: float, causal: bool) -> None:
+        strides, kinds = (q.stride(), k.stride(), v.stride()), (q.dtype, k.dtype, v.dtype)
+        fixed = _fixed(q.shape[1:], k.shape[1:], v.shape[1:], strides, kinds, causal)
+        self.kernel: Callable[..., None] = fixed.run
+        self.table = array("q", (q.data_ptr(), k.data_ptr(), v.data_ptr(), 0, out.data_ptr(), 0, *fixed.numbers,
+                                 bits(scale * _LOG2E)))  # fmt: skip
+
+    def place(self, offsets: Int64[Tensor, "bounds"]) -> None:
+        """Where the rows of the next call begin, from 0 to the number of tokens: contiguous, and kept until then."""
+        self.table[3], self.table[5] = offsets.data_ptr(), len(offsets) - 1
 
 
 def row_attention_naive(

@@ -1,7 +1,8 @@
 """The machine code of a linear map: activations are turned into the product's numbers, multiplied, and finished.
 
 Weights lie in blocks of two vectors of outputs, (blocks, source / group, 2 lanes, group), so that the kernel reads them
-one after another, from memory at its full speed where there are few rows, from the cache where there are many.
+one after another, from memory at its full speed where there are few rows, from the cache where there are many. Those
+that have a scale for each few inputs lie behind their scales.
 """
 
 from collections.abc import Callable
@@ -19,23 +20,30 @@ _WIDE, _TILES = 16, (8, 4)
 _AHEAD = 8192
 """Bytes that weights are asked for ahead of their use, where one tile of rows reads them; where several do, the next
 block is asked for meanwhile."""
+SCALED = 32
+"""Inputs that share a scale where there is one for each group."""
 _BY_ROWS = 128
 """From so many rows on threads share out the rows, not the outputs."""
+_LEAST = 1e-30
+"""What the largest of a few numbers is at least taken to be, so that it divides."""
 _ERF, _ERF_SUM = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 """Abramowitz & Stegun 1964, 7.1.26: the error function to 1.5e-7."""
 
 
 class Numbers(StrEnum):
-    """What is multiplied: float32; pairs of bfloat16; four integers of 8 bits, of activations without a sign."""
+    """What is multiplied: float32; pairs of bfloat16; fours of integers of 8 bits, with a scale for each token and each
+    output, or with one for each group of a token's numbers and of an output's weights.
+    """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    INT8_GROUPED = "int8-grouped"
     INT8 = "int8"
 
     @property
     def group(self) -> int:
         """Inputs whose weights lie side by side, and which one instruction takes."""
-        return {"float32": 1, "bfloat16": 2, "int8": 4}[self.value]
+        return {"float32": 1, "bfloat16": 2}.get(self.value, 4)
 
     @property
     def size(self) -> int:
@@ -44,10 +52,13 @@ class Numbers(StrEnum):
 
 
 class Normed(NamedTuple):
-    """A norm of each row before the product: x / sqrt(mean(x^2) + eps), of x less its mean if ``centred``."""
+    """A norm of each row: x / sqrt(mean(x^2) + eps), of x less its mean if ``centred``; times a gain for each input
+    where the weights have not taken it in.
+    """
 
     centred: bool
     eps: float
+    gain: bool = False
 
 
 class Form(NamedTuple):
@@ -78,13 +89,15 @@ FINISHED = (
 
 @cache
 def product(form: Form) -> Any:
-    """``product(x, weight, scale, totals, shift, residual, out, rows, source, dim, threads)``, addresses first.
+    """``product(x, weight, scale, totals, shift, gain, residual, out, rows, source, dim, threads)``, addresses first.
 
     x (rows, source), weight as above, source filled up to whole groups and dim to whole blocks; scale, totals and shift
-    of all outputs in the blocks; residual and out (rows, dim). For integers scale is what a weight stands for and
-    totals the sums of each output's weights; shift is the bias.
+    of all outputs in the blocks; gain (source in whole vectors); residual and out (rows, dim). Where each output has
+    one scale that is what a weight stands for, and totals the sums of each output's weights; shift is the bias.
     """
-    w = Writer(["x", "weight", "scale", "totals", "shift", "residual", "out"], ["rows", "source", "dim"], threads=True)
+    w = Writer(
+        ["x", "weight", "scale", "totals", "shift", "gain", "residual", "out"], ["rows", "source", "dim"], threads=True
+    )
     _Product(w, form).write()
     return w.compiled()
 
@@ -99,18 +112,21 @@ class _Product:
         group, b = form.numbers.group, w.b
         self.groups = b.sdiv(b.add(w["source"], w.number(group - 1)), w.number(group))
         self.blocks = b.sdiv(b.add(w["dim"], w.number(self.outputs - 1)), w.number(self.outputs))
-        self.block_bytes = w.times(self.groups, 4 * self.width)
+        self.parts = b.sdiv(b.add(w["source"], w.number(SCALED - 1)), w.number(SCALED))
+        self.part_bytes = (2 + SCALED) * self.width
+        self.grouped = form.numbers is Numbers.INT8_GROUPED
+        self.block_bytes = w.times(*((self.parts, self.part_bytes) if self.grouped else (self.groups, 4 * self.width)))
         self.x_bytes, self.out_bytes = (w.times(w[n], 2 if half else 4)
                                         for n, half in (("source", form.half_in), ("dim", form.half_out)))  # fmt: skip
-        self.tile = _TILES[0] if w.lanes >= _WIDE else _TILES[1]
+        self.tile = _TILES[0] if w.lanes >= _WIDE and not self.grouped else _TILES[1]
         self.turned = form.numbers is not Numbers.FLOAT32 or form.half_in or form.norm is not None
         self.tail = w.room(4 * self.width)
         if self.turned:
-            self.row_bytes = w.times(self.groups, 4)
+            self.row_bytes = w.times(self.parts, SCALED + 8) if self.grouped else w.times(self.groups, 4)
             self.panel = w.room(b.add(b.mul(self.row_bytes, w.number(PANEL)), w.number(64)))
             self.sizes, self.zeros = w.room(4 * PANEL), w.room(4 * PANEL)
-        if form.norm is not None:
-            self.line = w.room(b.add(w.times(w["source"], 4), w.number(64)))
+        if form.norm is not None or self.grouped:
+            self.line = w.room(b.add(w.times(self.parts, 4 * SCALED), w.number(64)))
 
     def write(self) -> None:
         w, b = self.w, self.w.b
@@ -149,7 +165,9 @@ class _Product:
         if self.form.norm is not None:
             self._normalise(x, self.form.norm)
             x, half = self.line, False
-        if self.form.numbers is Numbers.INT8:
+        if self.grouped:
+            self._round_groups(x, half, to)
+        elif self.form.numbers is Numbers.INT8:
             self._round(x, half, to, *(w.at(each, w.times(i, 4)) for each in (self.sizes, self.zeros)))
         elif self.form.numbers is Numbers.BFLOAT16:
             self._each(x, half, lambda at, value: w.store(w.halved(value), w.at(to, w.times(at, 2))))
@@ -161,7 +179,7 @@ class _Product:
         where 0 is among the numbers, so that it stays exact. One that is not finite makes the size NaN.
         """
         w, b = self.w, self.w.b
-        low, high, bad = w.variable(w.splat(0.0)), w.variable(w.splat(1e-30)), w.variable(w.splat(0.0))
+        low, high, bad = w.variable(w.splat(0.0)), w.variable(w.splat(_LEAST)), w.variable(w.splat(0.0))
 
         def look(_: Any, value: Any) -> None:
             bad.set(w.fma(value, w.splat(0.0), bad.get()))
@@ -184,6 +202,36 @@ class _Product:
 
         self._each(x, half, put)
 
+    def _round_groups(self, x: Any, half: bool, to: Any) -> None:
+        """q = round(x / size) of -127 to 127, size = max|x| / 127 of each group; behind them the sizes, and behind
+        those -128 sum q of each group, for what lies in the weights' place is 128 more than they are.
+        """
+        w, b = self.w, self.w.b
+        end, vectors = w.times(self.parts, 4 * SCALED), SCALED // w.lanes
+        small, most = w.ir.VectorType(w.ir.IntType(8), w.lanes), w.ir.Constant(w.f32, 127.0)
+        if self.form.norm is None:
+            self._each(x, half, lambda at, value: w.store(value, w.at(self.line, w.times(at, 4))))
+        with w.loop(w.times(w["source"], 4), end, 4) as at:
+            w.store(w.ir.Constant(w.f32, 0.0), w.at(self.line, at))
+        with w.loop(0, self.parts) as part:
+            here = w.at(self.line, w.times(part, 4 * SCALED))
+            values = [w.load(w.at(here, 4 * w.lanes * v)) for v in range(vectors)]
+            top, bad = w.splat(_LEAST), w.splat(0.0)
+            for value in values:
+                top, bad = w.maximum(w.size(value), top), w.fma(value, w.splat(0.0), bad)
+            largest = w.largest(top)
+            by = w.splat(b.fdiv(most, largest))
+            whole = [w.rounded(b.fmul(value, by)) for value in values]
+            for v, value in enumerate(whole):
+                w.store(b.trunc(value, small), w.at(to, w.times(part, SCALED), w.lanes * v))
+            total = whole[0]
+            for value in whole[1:]:
+                total = b.add(total, value)
+            sizes = w.at(to, w.times(self.parts, SCALED), w.times(part, 4))
+            w.store(b.fadd(b.fdiv(largest, most), w.total(bad)), sizes)
+            added = b.mul(w.whole_total(total), w.ir.Constant(w.i32, -128))
+            w.store(added, w.at(sizes, w.times(self.parts, 4)))
+
     def _normalise(self, x: Any, norm: Normed) -> None:
         """The row, normalised, into ``line``."""
         w, b, half = self.w, self.w.b, self.form.half_in
@@ -202,7 +250,12 @@ class _Product:
         self._each(x, half, square, behind=mean)
         spread = b.fadd(b.fdiv(w.total(total.get()), count), w.ir.Constant(w.f32, norm.eps))
         by = w.splat(b.fdiv(w.ir.Constant(w.f32, 1.0), w.call("llvm.sqrt.f32", w.f32, [spread])))
-        self._each(x, half, lambda at, value: w.store(b.fmul(b.fsub(value, mean), by), w.at(self.line, w.times(at, 4))))
+
+        def put(at: Any, value: Any) -> None:
+            value, place = b.fmul(b.fsub(value, mean), by), w.times(at, 4)
+            w.store(b.fmul(value, w.load(w.at(w["gain"], place))) if norm.gain else value, w.at(self.line, place))
+
+        self._each(x, half, put)
 
     def _each(self, x: Any, half: bool, act: Callable[[Any, Any], None], *, behind: Any = None) -> None:
         """``act(place, vector of floats)`` for all of a row's numbers; in the last vector ``behind`` follows, or zeros.
@@ -233,18 +286,50 @@ class _Product:
         xs = [self._row(first, b.add(i, w.number(r))) for r in range(rows)]
         nothing = w.splat(0, w.ints) if numbers is Numbers.INT8 else w.splat(0.0)
         sums = [[w.variable(nothing) for _ in range(VECTORS)] for _ in range(rows)]
+        if self.grouped:
+            self._grouped_sums(xs, weight, sums)
+        else:
+            self._sums(xs, weight, sums)
+        for r, row in enumerate(sums):
+            self._finish(first, b.add(i, w.number(r)), n, row)
+
+    def _sums(self, xs: list[Any], weight: Any, sums: list[list[Variable]]) -> None:
+        """Adds to ``sums`` of each row and vector of outputs the products of all inputs with a block's weights."""
+        w, kind = self.w, self.w.floats if self.form.numbers is Numbers.FLOAT32 else self.w.ints
         with w.loop(0, self.groups) as k:
             here = w.at(weight, w.times(k, 4 * self.width))
             for line in range(0, 4 * self.width, 64):
                 w.prefetch(w.at(here, self.ahead, line))
-            kind = w.floats if numbers is Numbers.FLOAT32 else w.ints
             weights = [w.load(w.at(here, 4 * w.lanes * v), kind) for v in range(VECTORS)]
             for x, row in zip(xs, sums, strict=True):
-                one = w.load(w.at(x, w.times(k, 4)), kind.element)
-                for v in range(VECTORS):
-                    row[v].set(self._added(row[v].get(), w.splat(one, kind), weights[v]))
-        for r, row in enumerate(sums):
-            self._finish(first, b.add(i, w.number(r)), n, row)
+                one = w.splat(w.load(w.at(x, w.times(k, 4)), kind.element), kind)
+                for total, each in zip(row, weights, strict=True):
+                    total.set(self._added(total.get(), one, each))
+
+    def _grouped_sums(self, xs: list[Any], weight: Any, sums: list[list[Variable]]) -> None:
+        """As :meth:`_sums`, each group's sums of integers times the scales of its weights and of its numbers."""
+        w, b = self.w, self.w.b
+        halves = w.ir.VectorType(w.ir.HalfType(), w.lanes)
+        sizes = w.times(self.parts, SCALED)
+        with w.loop(0, self.parts) as part:
+            here = w.at(weight, w.times(part, self.part_bytes))
+            w.prefetch(w.at(here, self.ahead))
+            scales = [b.fpext(w.load(w.at(here, 2 * w.lanes * v), halves), w.floats) for v in range(VECTORS)]
+            size = [w.at(x, sizes, w.times(part, 4)) for x in xs]
+            begins = [w.splat(w.load(w.at(each, w.times(self.parts, 4)), w.i32), w.ints) for each in size]
+            whole = [[begin] * VECTORS for begin in begins]
+            for four in range(SCALED // 4):
+                at = w.at(here, 2 * self.width + 4 * self.width * four)
+                for line in range(0, 4 * self.width, 64):
+                    w.prefetch(w.at(at, self.ahead, line))
+                weights = [w.load(w.at(at, 4 * w.lanes * v), w.ints) for v in range(VECTORS)]
+                for r, x in enumerate(xs):
+                    one = w.splat(w.load(w.at(x, w.times(part, SCALED), 4 * four), w.i32), w.ints)
+                    whole[r] = [w.dot_of_fours(t, each, one) for t, each in zip(whole[r], weights, strict=True)]
+            for r, row in enumerate(sums):
+                by = w.splat(w.load(size[r], w.f32))
+                for total, found, scale in zip(row, whole[r], scales, strict=True):
+                    total.set(w.fma(b.sitofp(found, w.floats), b.fmul(scale, by), total.get()))
 
     def _row(self, first: Any, i: Any) -> Any:
         if self.turned:

@@ -16,6 +16,7 @@ from variorum.runtime.engine.precision import Precision
 NUMBERS = {
     Precision.FLOAT32: Numbers.FLOAT32,
     Precision.BFLOAT16: Numbers.BFLOAT16,
+    Precision.INT8_GROUPED: Numbers.INT8_GROUPED,
     Precision.INT8: Numbers.INT8,
 }
 """What is multiplied in each precision that a kernel of ours has."""
@@ -52,6 +53,8 @@ def unfit(weight: Tensor, precision: Precision) -> str | None:
         return f"it lies on {weight.device} with {weight.numel()} numbers"
     if precision is Precision.PLAIN:
         return "as it was built is no form"
+    if precision is Precision.INT8_GROUPED and not fits(Numbers.INT8_GROUPED):
+        return "only a kernel of ours multiplies in it, which needs llvmlite and sums of products of bytes (VNNI)"
     return misfit(weight) if precision is Precision.INT4 else None
 
 
