@@ -89,6 +89,46 @@ def test_nothing_need_lie_in_one_piece():
         torch.testing.assert_close(found.double(), exact(q, keys, values, 0.3), atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [(12, 12, 64), (8, 1, 32), (8, 2, 32)])
+def test_a_row_is_answered_alike_in_any_company(kind, dtype):
+    """Bit for bit what it is alone, by one thread and by more, whatever the shares."""
+    heads, kv_heads, width = kind
+    q = torch.randn(4, heads, width).to(dtype)
+    keys, values = ([[torch.randn(n, kv_heads, width).to(dtype)] for n in (90, 0, 1, 33)] for _ in range(2))
+    threads = torch.get_num_threads()
+    alone = [decode_attention(q[i : i + 1], keys[i : i + 1], values[i : i + 1], scale=0.3, tile=16) for i in range(4)]
+    try:
+        for count, workers in ((1, 3), (2, 2), (3, 5)):
+            torch.set_num_threads(count)
+            assert torch.equal(decode_attention(q, keys, values, scale=0.3, tile=16, workers=workers), torch.cat(alone))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 2, 7, 20])
+def test_what_is_infinite_or_not_a_number_stays_so(dtype, count):
+    """A last value without bounds, alone or one of a pair, and a key that is not a number; of one kv head only."""
+    q, keys, values = (torch.randn(n, 2, 32).to(dtype) for n in (1, count, count))
+    values[-1, 0, 3] = float("inf")
+    found = decode_attention(q, [[keys]], [[values]], scale=0.3, tile=8)[0]
+    assert found[0, 3] == float("inf") and found.isfinite().sum() == found.numel() - 1
+    keys[-1, 1, 0] = float("nan")
+    found = decode_attention(q, [[keys]], [[values]], scale=0.3, tile=8)[0]
+    assert found[1].isnan().all() and found[0, 3] == float("inf") and not found[0].isnan().any()
+
+
+@given(lanes=st.sampled_from([4, 8, 16, 32]), size=st.sampled_from([1, 2, 4]))
+def test_sums_of_pairs_are_put_in_order(lanes, size):
+    """Numbers that lie in packed pieces come back in their places."""
+    if lanes % (2 * size):
+        size = lanes // 2
+    whole = list(range(2 * lanes))
+    first = [n for half in range(2) for n in token_code._packed(2 * lanes, size, half)[::2]]
+    assert [first[i] for half in range(2) for i in token_code._unpacked(lanes, size, half)] == whole
+
+
 def test_large_scores_and_what_is_not_a_number():
     """Scores of 10,000 do not overflow; a NaN among a head's keys makes its answer NaN, and no other."""
     q, keys, values = torch.randn(1, 4, 16), torch.randn(300, 4, 16), torch.randn(300, 4, 16)

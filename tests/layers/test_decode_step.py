@@ -68,9 +68,11 @@ def test_nothing_need_lie_in_one_piece():
     agree(new, [torch.randn(2, 2, 20, 16).transpose(1, 2)[:, :, :, ::1] for _ in range(2)], torch.tensor([0, 3]))
 
 
-def test_a_row_is_answered_alike_in_any_company():
-    """Bit for bit what it is alone, by one thread and by two."""
-    new, kept = fused(5, 6, 3, 32, torch.float32), caches(5, 90, 3, 32, torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("heads", [(6, 3), (7, 7), (4, 1)])
+def test_a_row_is_answered_alike_in_any_company(heads, dtype):
+    """Bit for bit what it is alone, by one thread and by more: shares begin amid a row's heads or where rows do."""
+    new, kept = fused(5, *heads, 32, dtype), caches(5, 90, heads[1], 32, dtype)
     lengths, threads = torch.tensor([70, 0, 3, 89, 16]), torch.get_num_threads()
     together = []
     try:

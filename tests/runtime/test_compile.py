@@ -206,6 +206,16 @@ def test_padded_packed_and_one_by_one_are_the_same(encoder) -> None:
         torch.testing.assert_close(found[real], engine.hidden(row[real][None])[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_mask_that_leaves_nothing_out_is_none(encoder, monkeypatch) -> None:
+    """Nothing is packed then, and nothing put back."""
+    engine = variorum.compile(encoder, precision="float32", tell=silent)
+    ids, mask = torch.randint(50, (3, 9)), torch.ones(3, 9, dtype=torch.bool)
+    wanted = engine(ids[mask], layout=Layout.ragged([9, 9, 9]))
+    monkeypatch.setattr("variorum.runtime.engine.door.pack", None)
+    torch.testing.assert_close(engine(ids, mask=mask), wanted, rtol=1e-5, atol=1e-5)
+    assert torch.equal(engine.hidden(ids, mask=mask), engine.hidden(ids))
+
+
 def test_rows_of_one_token_are_not_taken_for_tokens(encoder) -> None:
     """As many rows as tokens: a class a row stays one a row; a token's answer gets its place."""
     ids, mask = torch.randint(50, (4, 3)), torch.tensor([[True, False, False]] * 4)

@@ -20,12 +20,14 @@ from fastapi.exceptions import RequestValidationError
 from PIL import Image
 
 from samples.served import count, running, shelf_of, wait_until
+from variorum.runtime.serve import given
 from variorum.runtime.serve.desk import engine_of
 from variorum.runtime.serve.limits import Limits
+from variorum.runtime.serve.pictures import pictures
 from variorum.runtime.serve.running import allow_files
 
-LIMITS = Limits(body=200_000, bodies=500_000, rows=300, cells=5000, pixels=1_000_000, all_pixels=1_500_000,
-                scores=256 * 2000, waiting=4, slots=2, seconds=20, slow=1.5)  # fmt: skip
+LIMITS = Limits(body=200_000, bodies=500_000, rows=300, cells=5000, columns=1500, pixels=1_000_000,
+                all_pixels=1_500_000, scores=256 * 2000, waiting=4, slots=2, seconds=20, slow=1.5)  # fmt: skip
 WRITE = {"model": "language", "prompt": "x", "max_tokens": 5, "temperature": 0}
 
 
@@ -49,12 +51,12 @@ class Held:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
+    Held.door.set()
     return shelf_of(tmp_path_factory.mktemp("b"), "language", "images", "table", limits=LIMITS, desk=Held)
 
 
 @pytest.fixture(scope="module")
 def url(shelf):
-    Held.door.set()
     with running(shelf) as url:
         yield url
 
@@ -113,8 +115,8 @@ def test_a_client_that_leaves_frees_its_place(url, shelf) -> None:
 
 def test_time_is_up(tmp_path) -> None:
     """No answer within the time: a 504, and the place is free."""
-    Held.door.clear()
     late = shelf_of(tmp_path, "language", limits=Limits(seconds=0.5, slots=1), desk=Held)
+    Held.door.clear()
     with running(late) as url:
         answer = httpx2.post(f"{url}/v1/completions", json=WRITE)
         assert answer.status_code == 504 and error(answer) == "out_of_time"
@@ -252,6 +254,25 @@ def test_many_images_are_counted_together(url) -> None:
     assert answer.status_code == 413 and error(answer) == "images_too_large"
 
 
+def test_images_that_take_long_delay_no_other_bundle(url, monkeypatch) -> None:
+    """Three requests with images are being read, or wait for that: a text is written meanwhile."""
+    door, small = threading.Event(), io.BytesIO()
+    Image.new("L", (8, 8)).save(small, "PNG")
+    monkeypatch.setattr(given, "pictures", lambda *asked: door.wait(30) and pictures(*asked))
+
+    def upload() -> int:
+        files = {"files": ("x.png", small.getvalue())}
+        return httpx2.post(f"{url}/v1/bundles/images/upload", files=files, timeout=60).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        uploads = [pool.submit(upload) for _ in range(3)]
+        wait_until(lambda: count(httpx2.get(f"{url}/metrics").text, "variorum_accepted", {"bundle": "images"}) == 3)
+        assert httpx2.post(f"{url}/v1/completions", json=WRITE, timeout=60).status_code == 200
+        assert not any(done.done() for done in uploads)
+        door.set()
+        assert [done.result() for done in uploads] == [200] * 3
+
+
 def test_few_bytes_that_stand_for_a_large_table(url) -> None:
     """Rows that each name another column, and short lines under a wide header: refused before the table is made."""
     answer = httpx2.post(f"{url}/v1/bundles/table/predict", json={"rows": [{f"c{i}": 1} for i in range(100)]})
@@ -259,6 +280,15 @@ def test_few_bytes_that_stand_for_a_large_table(url) -> None:
     wide = ",".join(f"c{i}" for i in range(1000)) + "\n" + "1\n" * 9
     answer = httpx2.post(f"{url}/v1/bundles/table/upload", files={"files": ("x.csv", wide)})
     assert answer.status_code == 413 and error(answer) == "too_many_cells"
+
+
+def test_a_row_of_very_many_columns(url) -> None:
+    """Opening a column takes long, be it empty: refused by their number, in JSON and in a file."""
+    names = [f"c{i}" for i in range(LIMITS.columns + 1)]
+    answer = httpx2.post(f"{url}/v1/bundles/table/predict", json={"rows": [dict.fromkeys(names, 1)]})
+    assert answer.status_code == 413 and error(answer) == "too_many_columns"
+    answer = httpx2.post(f"{url}/v1/bundles/table/upload", files={"files": ("x.csv", ",".join(names) + "\n1\n")})
+    assert answer.status_code == 413 and error(answer) == "too_many_columns"
 
 
 def test_a_text_too_long_to_be_judged(url) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import math
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from samples.served import count, running, served, shelf_of
 
 NAMES = ("table", "trees", "regression", "images", "language", "labelled texts", "pairs", "series", "forecast",
          "sounds", "clouds")  # fmt: skip
+IS_JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +94,13 @@ def test_what_was_repaired_is_told(tmp_path: Path) -> None:
         rows[0] = {**rows[0], "sepal length (cm)": None, "another": 1}
         answer = httpx2.post(f"{url}/v1/bundles/table/predict", json={"rows": rows}).json()
         assert answer["kind"] == "table" and answer["notes"] == [] and len(answer["answers"]) == len(rows)
+        rows[1] = {**rows[1], "\ud800": "\ud800", "sepal length (cm)": "\udfff"}
+        sent = json.dumps({"rows": rows})
+        halves = httpx2.post(f"{url}/v1/bundles/table/predict", content=sent, headers=IS_JSON).json()
+        assert any(note.startswith("Half characters (lone surrogates) in the rows") for note in halves["notes"])
+        assert len(halves["answers"]) == len(rows) and halves["answers"][0] == answer["answers"][0]
         halves = httpx2.post(f"{url}/v1/bundles/language/predict", content=b'{"rows": ["a\\ud800b"]}',
-                            headers={"content-type": "application/json"}).json()  # fmt: skip
+                            headers=IS_JSON).json()  # fmt: skip
         assert halves["notes"] == ["Half characters (lone surrogates) in 1 texts stand as '\ufffd'."]
         told = httpx2.post(f"{url}/v1/bundles/series/predict", json={"rows": rows_of("series")[0]}).json()
         assert told["notes"] == ["1 missing values in 1 series lie on the line between their neighbours."]

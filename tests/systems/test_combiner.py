@@ -5,6 +5,8 @@ from time import process_time
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from house.kept import bears_out
@@ -286,6 +288,45 @@ def test_a_stream_equals_the_whole(instance):
             told.append(y)
         for row, found in zip(rows, torch.cat(told, dim=1), strict=True):
             torch.testing.assert_close(found, model(row[None])[0, -10:], atol=1e-10, rtol=0)
+
+
+@given(
+    st.lists(st.integers(0, 21), min_size=1, max_size=4),
+    st.integers(0, 9),
+    st.integers(1, 6),
+    st.sampled_from(INSTANCES),
+    st.sampled_from(Pooling),
+)
+def test_rows_that_go_on_together_are_each_as_when_whole(lengths, n, segment, instance, pooling):
+    """Uneven rows that go on by 0 to 9 tokens are answered as each is whole; what a cache holds behind an end is not
+    looked at.
+    """
+    torch.manual_seed(0)
+    spec = RegionAttention.spec(heads=2, regions=regions(instance, segment), sides=Sides.PAST, pooling=pooling)
+    mixer = spec.build(dim=4).double()
+    rows = [torch.randn(length + n, 4).double() for length in lengths]
+    with torch.no_grad():
+        first = torch.cat([row[:length] for row, length in zip(rows, lengths, strict=True)])
+        _, state = mixer.advance(first, mixer.start(len(rows)), Layout.ragged(lengths))
+        for name in ("queries", "keys", "values"):
+            for held, length in zip(state.tensor(name), lengths, strict=True):
+                held[length:] = 1e3
+        told, state = mixer.advance(torch.stack([row[len(row) - n :] for row in rows]), state)
+        assert state.tensor("length").tolist() == [len(row) for row in rows]
+        for row, length, found in zip(rows, lengths, told, strict=True):
+            torch.testing.assert_close(found, mixer(row[None])[0, length:], atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_rows_go_on_in_bfloat16(instance):
+    """As whole rows do, to the bits of the type."""
+    torch.manual_seed(0)
+    spec = RegionAttention.spec(heads=2, regions=regions(instance, 4), sides=Sides.PAST)
+    mixer, x = spec.build(dim=8).bfloat16(), torch.randn(2, 11, 8).bfloat16()
+    with torch.no_grad():
+        _, state = mixer.advance(x[:, :6], mixer.start(2))
+        told, _ = mixer.advance(x[:, 6:], state)
+        torch.testing.assert_close(told, mixer(x)[:, 6:], atol=2e-2, rtol=0)
 
 
 def test_both_ways_does_not_stream():

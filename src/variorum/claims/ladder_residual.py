@@ -29,8 +29,9 @@ class LadderLearns(Claim):
 
     Four layers of width 64, characters of Shakespeare, 700 steps of 16 rows of 64 (what two minutes of one thread
     allow), the same rates, seeds and rows for both; loss in nats on held-out text. The converted model, whose last two
-    layers are a ladder with the weights of the plain one, is tuned for 70 more steps at a quarter of the rate. The gap
-    is what its loss rises by at first; the same 70 steps of the plain model are told beside.
+    layers are a ladder with the weights of the plain one, is tuned for 70 more steps at half the rate, which recovered
+    more than a quarter on both of two seeds beyond those of the claim. The gap is what its loss rises by at first; the
+    same 70 steps of the plain model are told beside.
     """
 
     system, check = "ladder-residual", 3
@@ -76,5 +77,5 @@ def _tuned(model: Part, seed: int) -> Part:
         batch = _text().batch(STEPS + step, BATCH, seed)
         return CrossEntropy()(model(**batch.inputs), batch.targets).mean
 
-    tune(model, loss, steps=STEPS // 10, optimizer=AdamW(lr=RATE / 4))
+    tune(model, loss, steps=STEPS // 10, optimizer=AdamW(lr=RATE / 2))
     return model

@@ -24,7 +24,13 @@ one again.
 A figure is the largest difference from the model over all runs: ONNX in onnxruntime, programs after they were read from
 the file, each with several batch sizes and lengths, steps over streams of up to 20 pieces. A file that differs by more
 than 1e-4 of the largest answer is not handed over. 0: no bit differs. "no": the reason stands below the table. A dash:
-the model does not stream, or has no source.
+the model does not stream, or has no source. The last line counts the files that were made, of those tried.
+"""
+WHY = """## Why not
+
+A part whose traits say that it does not export is refused before anything is written: its shapes depend on the tokens,
+as those of chosen experts do, or it has loops or transforms that a graph for rows of any length cannot hold. Such a
+model is used as a bundle (`variorum predict`, `variorum serve`), or its spec is changed to name another part.
 """
 STALE, UNTRIED = "changed since it was tried", "not tried"
 REFUSED, NONE = "no", "–"
@@ -47,7 +53,7 @@ def page(found: Iterable[Exported]) -> str:
     lines = [HEADER, _line(["system", "data", *(f"`{form}`" for form in Form)]), "|---" * (2 + len(Form)) + "|"]
     lines += [*map(_line, rows), _line([f"**{len(rows)} systems**", "", *_counts(rows)])]
     if reasons:
-        lines += ["", "## Why not", "", *reasons]
+        lines += ["", WHY, *reasons]
     if apart:
         lines += ["", "## Not tried", ""]
         lines += [f"- {why}: {', '.join(names)}." for why, names in sorted(apart.items())]

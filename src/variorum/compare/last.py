@@ -52,7 +52,7 @@ def _take_turns(study: Study) -> None:
     if code != 0:
         why = "took too long" if end is process.End.LATE else process.says_exit(code)
         record.note(f"The last pass {why} (see {LOG}): what it did not come to was not measured, and latencies "
-                    "that were not taken in turns are those of each candidate by itstudy.")  # fmt: skip
+                    "that were not taken in turns are those of each candidate by itself.")  # fmt: skip
     path = record.out / latency.FOUND
     for name, figures in json.loads(path.read_text("utf-8")).items() if path.exists() else ():
         over = record.job.limits.over({"size_bytes": record.results[name].size_bytes, **figures})

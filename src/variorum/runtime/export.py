@@ -130,8 +130,10 @@ def onnx_of(model: nn.Module | ExportedProgram, *args: Any, **options: Any) -> A
     """The graph that torch.onnx makes of a model or a program; VariorumError that keeps the cause if it cannot.
 
     Of its optimisations those are left out that rewrite: a rule is x + 0 = x for whatever is near 0, such as 1e-8 under
-    the root of a norm.
+    the root of a norm. Which line of which file made a node is not told: it names folders of the machine, and may be as
+    large as the weights.
     """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnxscript import optimizer
 
     with exporting("ONNX"):
@@ -140,6 +142,7 @@ def onnx_of(model: nn.Module | ExportedProgram, *args: Any, **options: Any) -> A
         optimizer.inline(made.model)
         optimizer.fold_constants(made.model, onnx_shape_inference=True)
         optimizer.remove_unused_nodes(made.model)
+        ClearMetadataAndDocStringPass()(made.model)
         return made.model_proto
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from variorum.core import Memory, Part, Streaming
 from variorum.runtime.bundle import Bundle
@@ -90,8 +91,14 @@ def _tried(make: Callable[[], Any]) -> Any:
 
 
 def _written(program: ExportedProgram, bundle: Bundle, path: Path) -> Callable[..., Any]:
-    """Write the program, and answer with the one that is read from the file."""
+    """Write the program, and answer with the one that is read from the file.
+
+    It does not tell which line of which file made a node, for that names folders of the machine.
+    """
     program.example_inputs = None
+    for graph in program.graph_module.modules():
+        for node in graph.graph.nodes if isinstance(graph, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
     torch.export.save(program, path, extra_files=metadata(bundle))
     return cast(Callable[..., Any], torch.export.load(path).module())
 

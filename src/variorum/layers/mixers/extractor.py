@@ -86,7 +86,7 @@ class Extractor(Mixer, Streaming):
         """The direct form, over the tokens before and the new ones."""
         first, n = state.tensor("length"), rows.shape[1]
         where = first[:, None] + torch.arange(n, device=rows.device)
-        if where.numel():
+        if where.numel() and not torch.compiler.is_compiling():  # a graph cannot look at them
             check_length(int(where.max()) + 1, self.length)
         seen = torch.cat([state.tensor("last").to(rows.dtype), rows], dim=1)
         after = State(last=seen[:, seen.shape[1] - self.length + 1 :], length=first + n)

@@ -24,7 +24,7 @@ from variorum.layers.positions.bucket_bias import Sides
 from variorum.layers.positions.rotary import Rotary
 from variorum.layers.regions.blocks import BlockRegions
 from variorum.layers.regions.dyadic import DyadicRegions
-from variorum.layers.regions.regions import Pooling, Regions
+from variorum.layers.regions.regions import Look, Pooling, Regions
 from variorum.layers.regions.rows import RowRegions
 
 
@@ -35,7 +35,7 @@ class RegionAttention(Mixer, Streaming):
     q_i k_R / sqrt(head_dim) over regions gives p(j) and p(R); p(j|R) = softmax_j(q_R k_j / sqrt(head_dim)) does not
     depend on i, so that a region is summarised once for all queries. Every key has a weight above 0: full attention in
     every head. q_R and k_R are pooled over the region. sides: past for a causal mixer, which streams: it keeps queries,
-    keys and values of all tokens, and summarises their regions anew for each piece, but scores its own tokens only.
+    keys and values of all tokens, and what regions make of theirs, and scores its own tokens only.
     """
 
     examples = (
@@ -79,7 +79,7 @@ class RegionAttention(Mixer, Streaming):
     def start(self, batch: int) -> State:
         empty = self.out.weight.new_zeros(batch, 0, self.heads, self.out.in_features // self.heads)
         length = torch.zeros(batch, dtype=torch.int64, device=empty.device)
-        return State(queries=empty, keys=empty, values=empty, length=length)
+        return State(queries=empty, keys=empty, values=empty, regions=self.regions.start(empty), length=length)
 
     def advance(
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
@@ -98,23 +98,37 @@ class RegionAttention(Mixer, Streaming):
 
     def _go_on(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, State]:
         length, n = state.tensor("length"), q.shape[1]
+        if not q.numel():
+            return q, state
         slots = length[:, None] + torch.arange(n, device=q.device)
-        pairs = (("queries", q), ("keys", k), ("values", v))
-        kept = {name: store(state.tensor(name), t, slots) for name, t in pairs}
-        out = torch.zeros_like(q)
-        for first in length.unique().tolist() if n else ():  # rows that are as long are regions alike
-            rows = (length == first).nonzero()[:, 0]
-            asked, given, held = (kept[name][rows, : first + n].to(q.dtype) for name, _ in pairs)
-            out = out.index_copy(0, rows, self._attend(asked, given, held, first))
-        return out, State(**kept, length=length + n)
+        kept = {name: store(state.tensor(name), t, slots) for name, t in (("queries", q), ("keys", k), ("values", v))}
+        # A graph that is exported cannot look at slots; it has as many places as there were tokens.
+        used = None if torch.compiler.is_exporting() else int(slots.max()) + 1
+        asked, given, held = (t[:, :used].to(q.dtype) for t in kept.values())
+        looks, regions = self.regions.goes_on(
+            asked,
+            given,
+            held,
+            state.child("regions"),
+            first=length,
+            n=n,
+            scale=1 / math.sqrt(q.shape[-1]),
+            pooling=self.pooling,
+        )
+        return _read(looks), State(**kept, regions=regions, length=length + n)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, first: int = 0) -> Tensor:
-        """q, k, v (batch, n, heads, head_dim) -> what the queries from ``first`` on are given."""
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v (batch, n, heads, head_dim) -> what every query is given."""
         if not q.numel():
             return q
-        scale = 1 / math.sqrt(q.shape[-1])
-        looks = self.regions.looks(q, k, v, scale=scale, causal=self.causal, pooling=self.pooling, first=first)
-        weights = torch.cat([look.scores for look in looks], dim=-1).softmax(dim=-1)
-        parts = weights.split([look.scores.shape[-1] for look in looks], dim=-1)
-        read = [look.read(part) for look, part in zip(looks, parts, strict=True)]
-        return torch.stack(read).sum(dim=0)
+        return _read(
+            self.regions.looks(q, k, v, scale=1 / math.sqrt(q.shape[-1]), causal=self.causal, pooling=self.pooling)
+        )
+
+
+def _read(looks: list[Look]) -> Tensor:
+    """What is read under one softmax of everything that is looked at."""
+    weights = torch.cat([look.scores for look in looks], dim=-1).softmax(dim=-1)
+    parts = weights.split([look.scores.shape[-1] for look in looks], dim=-1)
+    read = [look.read(part) for look, part in zip(looks, parts, strict=True)]
+    return torch.stack(read).sum(dim=0)

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from variorum.core import Growth, VariorumError
-from variorum.layers.regions.regions import Look, Pooling, Regions, cut
+from variorum.core import Growth, State, VariorumError
+from variorum.layers.regions.regions import Look, Pooling, Regions, Tiles, cut
 
 
 class RowRegions(Regions):
@@ -28,32 +28,44 @@ class RowRegions(Regions):
             raise VariorumError("RowRegions", expected="a width of 1 token or more", found=str(width), do="Use more.")
         self.width = width
 
-    def looks(
-        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, pooling: Pooling, first: int = 0
-    ) -> list[Look]:
+    def looks(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, pooling: Pooling) -> list[Look]:
         n, width = q.shape[1], min(self.width, q.shape[1])
         lines, keys, values = (cut(t, width) for t in (q, k, v))
         real = cut(torch.ones(1, n, device=q.device), width)[0] > 0
         inside = (torch.einsum("brihd,brjhd->brihj", lines, keys) * scale).masked_fill(~real[:, None, None], -math.inf)
         lines_told = torch.einsum("brihj,brjhd->brihd", inside.softmax(dim=-1), values)
-        begin, before = divmod(first, width) if first else (0, 0)  # plain numbers, whatever a graph knows of width
-        inside, lines = inside[:, begin:], lines[:, begin:]
         if causal:
             ahead = torch.ones(width, width, device=q.device).triu(1) > 0
             inside = inside.masked_fill(ahead[:, None], -math.inf)
         number = torch.arange(real.shape[0], device=q.device)
-        own = number[begin:, None]
-        looked = number < own if causal else number != own
+        looked = number < number[:, None] if causal else number != number[:, None]
         down = torch.einsum("brchd,bkchd->brchk", lines, keys) * scale
         down = down.masked_fill(~looked[:, None, None], -math.inf)
 
-        asked = slice(before, n - begin * width)
-
         def read(expression: str, source: Tensor, weights: Tensor) -> Tensor:
-            told = torch.einsum(expression, cut(weights, width, before), source).flatten(1, 2)
-            return told[:, before : before + weights.shape[1]]
+            told = torch.einsum(expression, cut(weights, width), source).flatten(1, 2)
+            return told[:, : weights.shape[1]]
 
         return [
-            Look(inside.flatten(1, 2)[:, asked], lambda w: read("brihj,brjhd->brihd", values[:, begin:], w)),
-            Look(down.flatten(1, 2)[:, asked], lambda w: read("brchk,bkchd->brchd", lines_told, w)),
+            Look(inside.flatten(1, 2)[:, :n], lambda w: read("brihj,brjhd->brihd", values, w)),
+            Look(down.flatten(1, 2)[:, :n], lambda w: read("brchk,bkchd->brchd", lines_told, w)),
         ]
+
+    def start(self, empty: Tensor) -> State:
+        return State()  # what a line says in a column is asked for once in a line: less than its tokens to keep
+
+    def goes_on(
+        self, q: Tensor, k: Tensor, v: Tensor, state: State, *, first: Tensor, n: int, scale: float, pooling: Pooling
+    ) -> tuple[list[Look], State]:
+        tiles, full = Tiles(first, n, self.width), q.shape[1] // self.width * self.width
+        lines, keys, values = (t[:, :full].unflatten(1, (-1, self.width)) for t in (q, k, v))
+        inside = torch.einsum("brihd,brjhd->brihj", tiles.columns(lines), keys) * scale
+        told = torch.einsum("brihj,brjhd->brihd", inside.softmax(dim=-1), values)
+        asked = tiles.tokens(q)
+        down = tiles.told(torch.einsum("brchd,bkchd->brchk", asked, tiles.columns(keys)) * scale)
+        later = torch.arange(keys.shape[1], device=q.device) >= tiles.blocks[:, :, None]
+        down = down.masked_fill(later[:, :, None], -math.inf)
+        return [
+            tiles.own(asked, tiles.around(k), tiles.around(v), scale=scale),
+            Look(down, lambda w: tiles.told(torch.einsum("brchk,bkchd->brchd", tiles.laid(w), told))),
+        ], state

@@ -72,7 +72,7 @@ class ScoredOnce(Layer, Streaming):
     ) -> tuple[Tensor, State]:
         own = State(keys=state["keys"], length=state["length"])
         new = layout.lengths if layout is not None and layout.packed else [x.shape[1]]
-        capacity = int(own.tensor("length").max()) + max(new, default=0) if len(own.tensor("length")) else 0
+        capacity = own.tensor("keys").shape[1] + max(new, default=0)  # of all rows, however uneven
 
         def score(q: Tensor, k: Tensor, state: State) -> tuple[Tensor, State]:
             slots = state.tensor("length")[:, None] + torch.arange(k.shape[1], device=k.device)

@@ -64,6 +64,13 @@ def packed(inputs: Tensor, mask: Tensor, layout: Layout | None) -> tuple[Tensor,
     )
 
 
+def needed(mask: Tensor | None, inputs: Tensor, layout: Layout | None) -> Tensor | None:
+    """The mask; None where it leaves nothing out: rows of one length need not be packed."""
+    if mask is None or mask.dtype != torch.bool or mask.shape != inputs.shape[:2] or (layout and layout.packed):
+        return mask
+    return None if mask.numel() and mask.all() else mask
+
+
 def padded(answers: Tensor, mask: Tensor, *, by_token: bool) -> Tensor:
     """Answers for tokens as a padded batch, zeros at padding; answers for rows as they are."""
     return unpack(answers, mask) if by_token else answers

@@ -40,6 +40,7 @@ class Engine(nn.Module):
                 _no_mask(mask)
                 given = {} if layout is None else {"layout": layout}
                 return self.model(inputs, *more, **given, **rest)
+            mask = door.needed(mask, inputs, layout)
             if mask is None:
                 return self._packed(inputs, layout) if layout and layout.packed else self._call(inputs, layout)
             x, made = door.packed(inputs, mask, layout)
@@ -58,6 +59,7 @@ class Engine(nn.Module):
             raise VariorumError("engine", expected="a Tower, whose tokens can be asked for",
                                 found=type(model).__name__, do="Call the engine itself.")  # fmt: skip
         with using(self.plan.threads):
+            mask = door.needed(mask, inputs, layout)
             x, made = (inputs, layout) if mask is None else door.packed(inputs, mask, layout)
             if made is None or not made.packed:
                 return model.hidden(x, made)[0]

@@ -15,7 +15,9 @@ SERIES, LINES = (".ts",), (".txt",)
 
 def check_rows(rows: Sequence[Mapping[str, Any]], limits: Limits) -> None:
     """Raise a :class:`Refusal` for objects that would make too large a table."""
-    _check(len(rows) * len({name for row in rows for name in row}), limits)
+    columns = len({name for row in rows for name in row})
+    _check_columns(columns, limits)
+    _check(len(rows) * columns, limits)
 
 
 def check_file(content: bytes, name: str, suffix: str, limits: Limits) -> None:
@@ -23,6 +25,7 @@ def check_file(content: bytes, name: str, suffix: str, limits: Limits) -> None:
     text, _ = decode(content, name)
     if suffix in DELIMITED:
         found = Delimited.of(text_of(text), name, DELIMITED[suffix])
+        _check_columns(len(found.names), limits)
         _check(sum(1 for _ in found.records()) * len(found.names), limits)
     elif suffix in SERIES:
         _check(sum(map(_of_series, text.splitlines())), limits)
@@ -34,6 +37,13 @@ def _of_series(line: str) -> int:
     """Channels, joined by colons, are all as long as the longest."""
     channels = line.split(":")
     return len(channels) * max(channel.count(",") + 1 for channel in channels)
+
+
+def _check_columns(columns: int, limits: Limits) -> None:
+    """A column takes as long to open as thousands of rows, whether the model knows it or not."""
+    if columns > limits.columns:
+        raise Refusal(413, "too_many_columns", f"This has {columns:,} columns, at most {limits.columns:,} are taken. "
+                      "Send only those that are needed.")  # fmt: skip
 
 
 def _check(cells: int, limits: Limits) -> None:

@@ -4,14 +4,17 @@ import base64
 import binascii
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from variorum.core import VariorumError
+from variorum.data.decode import whole
 from variorum.data.forecast_rows import ForecastRows
 from variorum.data.frames import DELIMITED
 from variorum.data.images import ImagePixels
@@ -142,8 +145,6 @@ def _of_clouds(preprocess: CloudPoints) -> Reader:
 
 
 def _frame(rows: list[Any], limits: Limits) -> Any:
-    import pandas as pd
-
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _wrong(f"row {number}", "an object: column -> value", row)
@@ -153,7 +154,12 @@ def _frame(rows: list[Any], limits: Limits) -> Any:
             if isinstance(value, int) and abs(value) >= 1 << 63:
                 raise _wrong(f"row {number}, column {column[:60]!r}", "a number below 2^63", value)
     check_rows(rows, limits)
-    return pd.DataFrame(rows)
+    words = [
+        {whole(key): whole(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+    ]
+    if words != rows:  # pandas takes no half of a character
+        warnings.warn("Half characters (lone surrogates) in the rows stand as '\ufffd'.", stacklevel=2)
+    return pd.DataFrame(words)
 
 
 def _texts(rows: list[Any]) -> list[str]:

@@ -22,6 +22,7 @@ def hearing() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of the web framework, at every upload that is broken off
         shown = warnings.showwarning
 
         def hear(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

@@ -11,6 +11,7 @@ class Limits:
 
     body, bodies: bytes of one request, and of all that are being read.    rows: of one request.
     cells: rows times columns of the table that a request is, for few bytes may name many; values in its JSON.
+    columns: of that table.
     pixels, all_pixels: of one image, and of all images of one request, before they are made smaller.
     scores: tokens times vocabulary of the texts of one request that a language model is to judge.
     texts: that one request may have written.
@@ -25,6 +26,7 @@ class Limits:
     bodies: int = 256 << 20
     rows: int = 4096
     cells: int = 8_000_000
+    columns: int = 1 << 15
     pixels: int = 40_000_000
     all_pixels: int = 400_000_000
     scores: int = 1 << 26

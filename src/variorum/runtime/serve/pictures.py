@@ -3,18 +3,15 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from variorum.core import VariorumError
 from variorum.data.pixels import decoding_errors, fitted
 from variorum.runtime.serve.limits import Limits
 from variorum.runtime.serve.refusal import Refusal
 from variorum.runtime.serve.upload import File
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 PICTURES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Formats that are decoded by libraries alone; PIL hands others to programs."""
@@ -42,8 +39,6 @@ def _area(file: File, limits: Limits) -> int:
 
 
 def _decoded(file: File, size: tuple[int, int, int]) -> np.ndarray:
-    from PIL import ImageOps
-
     height, width, channels = size
     with _opened(file) as image:
         image.load()
@@ -52,10 +47,8 @@ def _decoded(file: File, size: tuple[int, int, int]) -> np.ndarray:
 
 
 @contextmanager
-def _opened(file: File) -> Iterator["Image.Image"]:
+def _opened(file: File) -> Iterator[Image.Image]:
     """The image, of which the header alone has been read; what goes wrong with its bytes is a VariorumError."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(file.content), formats=PICTURES) as image:
             yield image

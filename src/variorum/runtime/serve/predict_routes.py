@@ -49,7 +49,7 @@ def predictions(shelf: Shelf) -> APIRouter:
         """The mean of the tokens before a model's head, of length 1, for each text."""
         with shelf.visit(asked.model) as served:
             served.check_embeds()
-            batches = await shelf.read(lambda: _texts(served, asked.input, shelf))
+            batches = await served.read(lambda: _texts(served, asked.input, shelf))
             found = [row for part in await _asked(shelf, served, served.embedded, batches) for row in part]
             if asked.dimensions not in (None, len(found[0])):
                 raise Refusal(400, "dimensions", f"Vectors of {served.name!r} have {len(found[0])} numbers.")
@@ -78,9 +78,9 @@ async def _predicted(shelf: Shelf, served: Served, open_rows: Callable[[], Any])
         return json.loads(frame.to_json(orient="records", date_format="iso", double_precision=15))
 
     with notes() as said:
-        rows, batches = await shelf.read(read)
+        rows, batches = await served.read(read)
         outputs = await _asked(shelf, served, served.predicted, batches)
-        answers = await shelf.read(lambda: tell(rows, outputs))
+        answers = await served.read(lambda: tell(rows, outputs))
     kind = preprocess.reads
     return reply({"bundle": served.name, "kind": kind, "answers": answers, "notes": said})
 

@@ -1,7 +1,10 @@
 """One bundle that is being served: what it can be asked, and who is waiting for it."""
 
+import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -21,6 +24,9 @@ from variorum.runtime.serve.scheduler import Lane
 from variorum.runtime.serve.writing_lane import WritingLane
 from variorum.runtime.written import answer
 
+T = TypeVar("T")
+READERS = 2
+"""Threads of a bundle that read what its clients send: decoding images, parsing tables."""
 EMBEDDED = ("labelled texts",)
 """Kinds of texts, beside those of language models, whose models make embeddings."""
 
@@ -28,7 +34,8 @@ EMBEDDED = ("labelled texts",)
 class Served:
     """A loaded bundle with its lanes. ``visits`` counts requests that hold it; see :class:`Visit`.
 
-    model: the bundle's, compiled by the plan that it may have.
+    model: the bundle's, compiled by the plan that it may have.    readers: threads of its own, so that large images for
+    one bundle do not keep texts for another waiting.
     desk: makes what writes the texts of a language model.
     """
 
@@ -43,6 +50,7 @@ class Served:
         self.preprocess = bundle.preprocess.build()
         self.model = bundle.model if bundle.plan is None else cast(Part, bundle.compile().model)
         self.visits = 0
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="variorum-read")
         rows = metrics.batch_rows.labels(name)
         self.rows = RowsLane(limits, told=lambda count: rows.observe(count))
         self.lanes: list[Lane] = [self.rows]
@@ -67,6 +75,11 @@ class Served:
         if self.writing is None or not isinstance(self.preprocess, Continuing):
             raise Refusal(400, "no_language_model", f"Bundle {self.name!r} does not write texts: ask it to predict.")
         return self.preprocess
+
+    async def read(self, make: Callable[[], T]) -> T:
+        """``make()``, done by one of the readers, in a copy of the caller's context."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self.readers, lambda: context.run(make))
 
     def predicted(self, inputs: Inputs) -> Any:
         """The model's answers to a batch."""
@@ -93,10 +106,15 @@ class Served:
             raise Refusal(413, "too_many_tokens", f"Bundle {self.name!r} judges {most:,} ids at a time, these are "
                           f"{tokens:,}. Send them in parts.")  # fmt: skip
 
+    @property
+    def embeds(self) -> bool:
+        """Does the model make embeddings of texts?"""
+        texts = isinstance(self.preprocess, Continuing) or self.preprocess.reads in EMBEDDED
+        return texts and isinstance(self.model, Tower)
+
     def check_embeds(self) -> None:
         """Raise a :class:`Refusal` if the model makes no embeddings of texts."""
-        texts = isinstance(self.preprocess, Continuing) or self.preprocess.reads in EMBEDDED
-        if not (texts and isinstance(self.model, Tower)):
+        if not self.embeds:
             raise Refusal(400, "no_embeddings", f"Bundle {self.name!r} makes no embeddings of texts.")
 
     def packed(self, rows: Sequence[Sequence[int]]) -> Inputs:

@@ -1,13 +1,12 @@
 """The bundles that are served, by name; each can be read again while it answers."""
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from variorum.core import Part, VariorumError
 from variorum.core.errors import nearest
@@ -21,18 +20,17 @@ from variorum.runtime.serve.refusal import Refusal
 from variorum.runtime.serve.rows_lane import Ask
 from variorum.runtime.serve.scheduler import Scheduler
 from variorum.runtime.serve.served import Served, Visit
+from variorum.runtime.serve.warming import Warming
 from variorum.runtime.serve.writing_lane import Order
 
-T = TypeVar("T")
-READERS = 2
-"""Threads that read what clients send: decoding images, parsing tables."""
 log = logging.getLogger("variorum.serve")
 
 
 class Shelf:
-    """Bundles under their names, the thread that computes for all of them, and the threads that read requests.
+    """Bundles under their names, and the thread that computes for all of them.
 
-    folders: name -> folder of a bundle. Clients know names only. A context: leaving it finishes what was accepted.
+    folders: name -> folder of a bundle. Clients know names only. A bundle has answered made-up requests before it is
+    served (:class:`~variorum.runtime.serve.warming.Warming`). A context: leaving it finishes what was accepted.
     """
 
     def __init__(
@@ -43,19 +41,19 @@ class Shelf:
         self._desk = desk
         self._bundles = {name: self._load(name) for name in self.folders}
         self._retired: set[Served] = set()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="variorum-read")
         self.scheduler = Scheduler(threads=threads)
         self._open = ExitStack()
         self._reading_again = asyncio.Lock()
         for served in self._bundles.values():
-            self._put(served)
+            self._put(self._warmed(served))
 
     def __enter__(self) -> Self:
         self._open.enter_context(hearing())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._readers.shutdown()
+        for served in (*self._bundles.values(), *self._retired):
+            served.readers.shutdown()
         self.scheduler.close()
         self._open.close()
 
@@ -75,11 +73,6 @@ class Shelf:
     def visit(self, name: str) -> Visit:
         """Hold a bundle for a request; a :class:`Refusal` if none is so called, or too many wait for it."""
         return Visit(self.find(name), self._closed)
-
-    async def read(self, make: Callable[[], T]) -> T:
-        """``make()``, done by one of the threads that read requests, in a copy of the caller's context."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: context.run(make))
 
     def ask(self, served: Served, ask: Ask, inputs: Inputs) -> "asyncio.Future[Any]":
         """What ``ask`` makes of the inputs; cancelling it gives its place up."""
@@ -104,7 +97,7 @@ class Shelf:
 
     async def _replace(self, name: str) -> bool:
         try:
-            served = await asyncio.get_running_loop().run_in_executor(None, self._load, name)
+            served = await asyncio.get_running_loop().run_in_executor(None, lambda: self._warmed(self._load(name)))
         except Exception as error:  # whatever it was, the old one answers on
             log.error("bundle %s is not read again, the old one stays: %s", name, error)
             self.metrics.reloads.labels(name, "failed").inc()
@@ -120,6 +113,14 @@ class Shelf:
     def _load(self, name: str) -> Served:
         return Served(name, load(self.folders[name], mapped=False), self.limits, self.metrics, desk=self._desk)
 
+    def _warmed(self, served: Served) -> Served:
+        """The same, after its first calls. They are made by the scheduler's thread, between the turns of others."""
+        warming = Warming(served)
+        self.scheduler.add(warming)
+        warming.done.wait()
+        self.scheduler.remove(warming)
+        return served
+
     def _put(self, served: Served) -> None:
         for lane in served.lanes:
             self.scheduler.add(lane)
@@ -128,6 +129,7 @@ class Shelf:
         """A retired bundle is let go after its last visit."""
         if served in self._retired and not served.visits:
             self._retired.remove(served)
+            served.readers.shutdown(wait=False)
             for lane in served.lanes:
                 self.scheduler.remove(lane)
 

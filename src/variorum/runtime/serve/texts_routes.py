@@ -66,7 +66,7 @@ def texts(shelf: Shelf) -> APIRouter:
         """Write texts on."""
         visit = shelf.visit(asked.model)
         try:
-            prompts = await shelf.read(lambda: prompts_of(visit.served, asked.prompt, most=shelf.limits.texts))
+            prompts = await visit.served.read(lambda: prompts_of(visit.served, asked.prompt, most=shelf.limits.texts))
             script = Manuscript(shelf, visit, prompts, asked, most=asked.max_tokens, usual=USUAL, stops=asked.stops)
         except BaseException:
             visit.close()
@@ -80,7 +80,7 @@ def texts(shelf: Shelf) -> APIRouter:
         try:
             turns = visit.served.language.turns
             text = turns.text([(message.role, message.text) for message in asked.messages])
-            prompts = await shelf.read(lambda: prompts_of(visit.served, text, most=1))
+            prompts = await visit.served.read(lambda: prompts_of(visit.served, text, most=1))
             most = asked.max_completion_tokens or asked.max_tokens
             stops = (*asked.stops, *turns.ends)
             script = Manuscript(shelf, visit, prompts, asked, most=most, usual=None, stops=stops)

@@ -16,8 +16,8 @@ from variorum.layers.mixers.kernels.stream_k import Piece, shares
 from variorum.layers.mixers.kernels.token_code import Heads
 from variorum.layers.mixers.kernels.worker_threads import in_threads
 
-TILE = 256
-"""Keys of a tile: 64 KB in float32 at 64 numbers a key, and as many of values: the cache of one core holds both."""
+TILE = 512
+"""Keys of a tile: with fewer, what is found of each, which is written down and merged, takes time beside reading."""
 Runs = Sequence[Sequence[Float[Tensor, "run kv_heads head_dim"]]]
 """For each row the runs in which its keys, or values, lie in memory, in the order of its tokens."""
 
@@ -55,11 +55,10 @@ def decode_attention(
     Raises :class:`VariorumError` for heads that kv heads do not divide, keys that are not as many as values, and
     numbers of another type or width than those of q.
     """
-    _check(q, keys, values)
-    some = next((run for row in keys for run in row if len(run)), None)
-    if some is None:
+    tiles = tuple(-(-sum(row) // tile) for row in _check(q, keys, values))
+    if not any(tiles):
         return torch.zeros_like(q)
-    tiles = tuple(-(-sum(map(len, row)) // tile) for row in keys)
+    some = next(run for row in keys for run in row)
     cut = schedule(tiles, some.shape[1], torch.get_num_threads() if workers is None else workers)
     kind = Heads.of(q, some)
     if kind is None:
@@ -99,17 +98,28 @@ class _Stretch(NamedTuple):
     values: Tensor
 
 
-def _check(q: Tensor, keys: Runs, values: Runs) -> None:
-    kinds = {(run.shape[1], run.shape[2], run.dtype) for row in (*keys, *values) for run in row}
-    told = [[[len(run) for run in row] for row in runs] for runs in (keys, values)]
-    fits = all(not q.shape[1] % count and (width, dtype) == (q.shape[2], q.dtype) for count, width, dtype in kinds)
-    if told[0] != told[1] or len(keys) != len(q) or len(kinds) > 1 or not fits:
+def _check(q: Tensor, keys: Runs, values: Runs) -> list[list[int]]:
+    """How many keys the runs of each row have."""
+    kinds: set[tuple[int, int, torch.dtype]] = set()
+    sides: list[list[list[int]]] = []
+    for runs in (keys, values):
+        side = []
+        for row in runs:
+            shapes = [run.shape for run in row]
+            kinds.update((heads, width, run.dtype) for (_, heads, width), run in zip(shapes, row, strict=True))
+            side.append([count for count, _, _ in shapes])
+        sides.append(side)
+    told, of_values = sides
+    _, heads, width = q.shape
+    fits = all(not heads % count and (size, dtype) == (width, q.dtype) for count, size, dtype in kinds)
+    if told != of_values or len(keys) != len(q) or len(kinds) > 1 or not fits:
         raise VariorumError(
             "decode_attention",
             expected="runs for each row, of as many keys as values, kv heads that divide heads, q's width and type",
             found=f"{len(q)} rows of {tuple(q.shape[1:])} {q.dtype}, runs of {len(keys)} and {len(values)}: {kinds}",
             do="Pass q (rows, heads, head_dim), and for each row views (run, kv_heads, head_dim).",
         )
+    return told
 
 
 def _by_torch(q: Tensor, keys: Runs, values: Runs, cut: Sequence[Sequence[Piece]], tiles: Sequence[int], *,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from variorum.core import VariorumError
 from variorum.layers.mixers.kernels.decode_attention import decode_attention, decode_attention_naive, row_runs
-from variorum.layers.mixers.kernels.token_code import Heads, TokenCode
+from variorum.layers.mixers.kernels.token_code import LOG2E, Heads, TokenCode
 from variorum.layers.native.machine_code import bits
 from variorum.layers.native.writer import Writer
 
@@ -38,8 +38,9 @@ def decode_step(
     q, k_new, v_new: such as slices of one matrix.     keys, values: caches, written in place at ``lengths``, which
     stays as it is. All are of one type; sums are float32.
 
-    A thread does a part of the kv heads of every row, so that one long row does not hold up the others; a row's single
-    kv head is done by one thread, and all its scores are held at once, so for long contexts there is
+    The kv heads of all rows lie end to end, each as long as its row, and a thread does an equal part of that: whole
+    rows, as memory is read fastest, and at its ends a part of a row's heads. A row's single kv head is done by one
+    thread, and all its scores are held at once, so for long contexts there is
     :func:`~variorum.layers.mixers.kernels.decode_attention.decode_attention`. A row's answer is the same, bit by bit,
     whatever the other rows and the threads. Forward only.
 
@@ -60,7 +61,8 @@ def decode_step(
     room = torch.empty(threads, longest + 2, kind.line)
     table = array("q", (
         q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), keys.data_ptr(), values.data_ptr(), lengths.data_ptr(),
-        answer.data_ptr(), room.data_ptr(), bits(scale), len(told), longest, q.stride(0) * q.element_size(), *fits,
+        answer.data_ptr(), room.data_ptr(), bits(scale * LOG2E), len(told), longest,
+        q.stride(0) * q.element_size(), *fits,
     ))  # fmt: skip
     _kernel(kind)(table.buffer_info()[0], threads)
     return answer.to(keys.dtype) if kind.short else answer
@@ -78,14 +80,14 @@ class BoundStep:
         size = q.element_size()
         steps = [size * t.stride(axis) for t in (k_new, v_new) for axis in (0, 1)]
         self._call = array("q", [
-            q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), 0, 0, 0, answer.data_ptr(), 0, bits(scale), len(q), 0,
-            size * q.stride(0), *steps, *[0] * 6,
+            q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), 0, 0, 0, answer.data_ptr(), 0, bits(scale * LOG2E),
+            len(q), 0, size * q.stride(0), *steps, *[0] * 6,
         ])  # fmt: skip
         self.table = array("q", [self._call.buffer_info()[0]])
 
     def place(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int, threads: int) -> None:
-        """Caches (batch, capacity, kv_heads, head_dim) and lengths (batch,) int64, contiguous, that the next call reads
-        and writes; the largest of lengths + 1.
+        """Caches (batch, capacity, kv_heads, head_dim), which lie alike, each head in one piece, and lengths (batch,)
+        int64, contiguous, that the next call reads and writes; the largest of lengths + 1.
         """
         if longest > self._longest:
             self._longest = 2 * longest
@@ -154,7 +156,7 @@ def _keep(k_new: Tensor, v_new: Tensor, keys: Tensor, values: Tensor, lengths: l
 
 @cache
 def _kernel(kind: Heads) -> Callable[..., Any]:
-    """Does jobs (kv head, row), those of a head together: each thread its share of them, all heads of a row at once."""
+    """Does jobs (row, kv head), which count by their tokens: each thread what follows one another in memory."""
     w = Writer(["call"], threads=True)
     b, call = w.b, w.fields(w["call"], w.number(0), _CALL)
     place = {name: b.inttoptr(call[name], w.ptr) for name in _CALL[:8]}
@@ -162,24 +164,42 @@ def _kernel(kind: Heads) -> Callable[..., Any]:
     code = TokenCode(w, kind)
     scores = w.at(place["room"], b.mul(w.thread, w.times(b.add(call["longest"], w.number(2)), 4 * kind.line)))
     spare = w.at(scores, w.times(call["longest"], 4 * kind.line))
-    share = w.shares(w.times(call["batch"], kind.kv_heads))
+    steps = {name: (call[f"{name}_token"], call[f"{name}_head"]) for name in ("keys", "values")}
+
+    def count(row: Any) -> Any:
+        return b.add(w.load(w.at(place["lengths"], w.times(row, 8)), w.i64), w.number(1))
+
+    tokens, before = w.variable(w.number(0)), w.variable(w.number(0))
     with w.loop(0, call["batch"]) as row:
-        before = b.sub(b.sub(call["batch"], w.number(1)), row)
-        low, high = (b.sdiv(b.add(end, before), call["batch"]) for end in share)
-        heads = low, high
-        length = w.load(w.at(place["lengths"], w.times(row, 8)), w.i64)
-        count = b.add(length, w.number(1))
-        kept = {name: w.at(place[name], b.mul(row, call[f"{name}_row"])) for name in ("keys", "values")}
-        with w.loop(low, high) as head:
-            for new, name in (("key", "keys"), ("value", "values")):
-                source = w.at(place[new], b.mul(row, call[f"{new}_row"]), b.mul(head, call[f"{new}_head"]))
-                at = w.at(kept[name], b.mul(length, call[f"{name}_token"]), b.mul(head, call[f"{name}_head"]))
-                code.copy(source, at)
-        sums = w.at(place["answer"], w.times(row, 4 * kind.count * kind.width))
-        q = w.at(place["q"], b.mul(row, call["q_row"]))
-        code.scores(q, kept["keys"], (call["keys_token"], call["keys_head"]), heads, count, scores)
-        code.weights(scores, scale, heads, count, spare)
-        code.nothing(sums, heads)
-        code.weigh(scores, kept["values"], (call["values_token"], call["values_head"]), heads, count, sums)
-        code.divide(sums, w.at(spare, 4 * kind.line), heads)
+        tokens.set(b.add(tokens.get(), count(row)))
+    share = w.shares(w.times(tokens.get(), kind.kv_heads))
+    with w.loop(0, call["batch"]) as row:
+        own = count(row)
+        heads = low, high = tuple(_first(w, b.sub(end, before.get()), own, kind.kv_heads) for end in share)
+        before.set(b.add(before.get(), w.times(own, kind.kv_heads)))
+        with b.if_then(b.icmp_signed("<", low, high)):
+            kept = {name: w.at(place[name], b.mul(row, call[f"{name}_row"])) for name in steps}
+            with w.loop(low, high) as head:
+                for new, name in (("key", "keys"), ("value", "values")):
+                    source = w.at(place[new], b.mul(row, call[f"{new}_row"]), b.mul(head, call[f"{new}_head"]))
+                    at = w.at(kept[name], b.mul(b.sub(own, w.number(1)), steps[name][0]), b.mul(head, steps[name][1]))
+                    code.copy(source, at)
+            sums = w.at(place["answer"], w.times(row, 4 * kind.count * kind.width))
+            q = w.at(place["q"], b.mul(row, call["q_row"]))
+            after = w.at(kept["keys"], call["keys_row"])
+            code.begin(heads, spare, sums)
+            code.scores(q, kept["keys"], steps["keys"], heads, own, scores, (kept["values"], steps["values"][0]))
+            code.tops(scores, scale, heads, own, spare)
+            code.weigh(scores, scale, kept["values"], steps["values"], heads, own, spare, sums,
+                       (after, steps["keys"][0]))  # fmt: skip
+            code.settle(sums, heads)
+            code.divide(sums, w.at(spare, 4 * kind.line), heads)
     return w.compiled()
+
+
+def _first(w: Writer, at: Any, size: Any, count: int) -> Any:
+    """Of ``count`` pieces of a size that lie end to end the first that does not begin before ``at``."""
+    b = w.b
+    whole = b.sdiv(b.add(at, b.sub(size, w.number(1))), size)
+    whole = b.select(b.icmp_signed("<", at, w.number(0)), w.number(0), whole)
+    return b.select(b.icmp_signed("<", whole, w.number(count)), whole, w.number(count))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from variorum.layers.mixers.kernels.stream_k import Piece
-from variorum.layers.mixers.kernels.token_code import Heads, TokenCode
+from variorum.layers.mixers.kernels.token_code import LOG2E, Heads, TokenCode
 from variorum.layers.native.machine_code import bits
 from variorum.layers.native.writer import Writer
 
@@ -42,32 +42,34 @@ def attend_tiles(
     rows, threads, begins = len(q), torch.get_num_threads(), [0, *accumulate(tiles)]
     keys, values = ([[run if run.stride(2) == 1 else run.contiguous() for run in row] for row in side]
                     for side in (keys, values))  # fmt: skip
-    runs, pieces, bounds = _tables(keys, values, cut, begins, tile)
+    runs, pieces, bounds = _tables(keys, values, cut, begins, tile, 2 if kind.short else 4)
     asked = kind.asking(q)
     answer = torch.empty(rows, kind.count, kind.width)
     sums = torch.empty(begins[-1], kind.count, kind.width)
     parts = torch.empty(begins[-1], kind.count, 2)
-    room = torch.empty(min(threads, len(cut)), tile + 2, kind.line)
-    attend, merge = _kernels(kind)
-    attend(*(t.buffer_info()[0] for t in (runs, pieces, bounds)), *(t.data_ptr() for t in (asked, sums, parts, room)),
-           bits(scale), asked.stride(0) * asked.element_size(), len(cut), tile, len(room))  # fmt: skip
+    room = torch.empty(threads, tile + 2, kind.line)
     told = array("q", begins)
-    merge(told.buffer_info()[0], *(t.data_ptr() for t in (sums, parts, answer)), rows, threads)
+    _kernel(kind)(
+        *(t.buffer_info()[0] for t in (runs, pieces, bounds, told)),
+        *(t.data_ptr() for t in (asked, sums, parts, room, answer)),
+        bits(scale * LOG2E), asked.stride(0) * asked.element_size(), len(cut), tile, rows, threads,
+    )  # fmt: skip
     return answer
 
 
 def _tables(keys: Sequence[Sequence[Tensor]], values: Sequence[Sequence[Tensor]], cut: Sequence[Sequence[Piece]],
-            begins: Sequence[int], tile: int) -> tuple["array[int]", ...]:  # fmt: skip
-    """The runs, the pieces, and where the pieces of each share begin: as kernels read them."""
+            begins: Sequence[int], tile: int, size: int) -> tuple["array[int]", ...]:  # fmt: skip
+    """The runs, the pieces, and where the pieces of each share begin: as the kernel reads them."""
     runs, starts, before = array("q"), [], [0]
     for own in zip(keys, values, strict=True):
         first, begun = 0, []
         for k, v in zip(*own, strict=True):
-            if len(k):
+            if count := k.shape[0]:
                 begun.append(first)
-                steps = (step * t.element_size() for t in (k, v) for step in t.stride()[:2])
-                runs.extend((k.data_ptr(), v.data_ptr(), *steps, first, first + len(k)))
-                first += len(k)
+                (key, key_head, _), (value, value_head, _) = k.stride(), v.stride()
+                runs.extend((k.data_ptr(), v.data_ptr(), size * key, size * key_head, size * value, size * value_head,
+                             first, first + count))  # fmt: skip
+                first += count
         starts.append((begun, first))
         before.append(before[-1] + len(begun))
     pieces, bounds = array("q"), array("q", [0])
@@ -81,16 +83,17 @@ def _tables(keys: Sequence[Sequence[Tensor]], values: Sequence[Sequence[Tensor]]
 
 
 @cache
-def _kernels(kind: Heads) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """What attends, and what merges."""
-    return _Attend(kind).compiled(), _merge(kind)
+def _kernel(kind: Heads) -> Callable[..., Any]:
+    """What attends to all tiles, and then merges them."""
+    return _Attend(kind).compiled()
 
 
 class _Attend:
-    """The kernel that does shares: each piece tile by tile, first all scores, then weights, then the sums of values."""
+    """The kernel that does shares: each piece tile by tile, first all scores, then the sums of values."""
 
     def __init__(self, kind: Heads) -> None:
-        names = ("runs", "pieces", "bounds", "q", "sums", "parts", "room"), ("scale", "row", "shares", "tile")
+        names = ("runs", "pieces", "bounds", "begins", "q", "sums", "parts", "room", "answer"), (
+            "scale", "row", "shares", "tile", "rows")  # fmt: skip
         w = self.w = Writer(*names, threads=True)
         self.kind, self.code = kind, TokenCode(w, kind)
         self.compiled = w.compiled
@@ -102,6 +105,8 @@ class _Attend:
             bounds = [w.load(w.at(w["bounds"], w.times(share, 8), 8 * i), w.i64) for i in range(2)]
             with w.loop(*bounds) as piece:
                 self._piece(w.fields(w["pieces"], piece, _PIECE))
+        w.barrier()
+        self._merge()
 
     def _piece(self, piece: dict[str, Any]) -> None:
         w, b, code = self.w, self.w.b, self.code
@@ -116,26 +121,34 @@ class _Attend:
             place = w.times(b.add(piece["tile"], tile), self.kind.count)
             sums = w.at(w["sums"], w.times(place, 4 * self.kind.width))
             first = run.get()
-            for at, own, many in self._runs(run, begin, end, "keys", "key"):
-                code.scores(q, own[0], own[1:], heads, many, w.at(self.room, w.times(b.sub(at, begin), line)))
-            code.weights(self.room, self.scale, heads, b.sub(end, begin), spare)
-            self._told(spare, heads, w.at(w["parts"], w.times(place, 8)))
-            code.nothing(sums, heads)
+            code.begin(heads, spare, sums)
+            for at, keys, values, many in self._runs(run, begin, end):
+                into = w.at(self.room, w.times(b.sub(at, begin), line))
+                code.scores(q, keys[0], keys[1:], heads, many, into, values[:2])
+            code.tops(self.room, self.scale, heads, b.sub(end, begin), spare)
             run.set(first)
-            for at, own, many in self._runs(run, begin, end, "values", "value"):
-                code.weigh(w.at(self.room, w.times(b.sub(at, begin), line)), own[0], own[1:], heads, many, sums)
+            for at, keys, values, many in self._runs(run, begin, end):
+                scores = w.at(self.room, w.times(b.sub(at, begin), line))
+                after = w.at(keys[0], b.mul(many, keys[1])), keys[1]
+                code.weigh(scores, self.scale, values[0], values[1:], heads, many, spare, sums, after)
+            code.settle(sums, heads)
+            self._told(spare, heads, w.at(w["parts"], w.times(place, 8)))
 
-    def _runs(self, run: Any, begin: Any, end: Any, what: str, step: str) -> Iterator[tuple[Any, tuple[Any, ...], Any]]:
-        """Writes once what is done with each stretch of a tile that lies in one run: gives its first token, where it
-        lies with its steps, and how many they are.
+    def _runs(self, run: Any, begin: Any, end: Any) -> Iterator[tuple[Any, tuple[Any, ...], tuple[Any, ...], Any]]:
+        """Writes once what is done with each stretch of a tile that lies in one run: gives its first token, where its
+        keys and values lie with their steps, and how many they are.
         """
         w, b = self.w, self.w.b
         at = w.variable(begin)
         with w.during(lambda: b.icmp_signed("<", at.get(), end)):
             own, now = w.fields(w["runs"], run.get(), _RUN), at.get()
             stop = b.select(b.icmp_signed("<", own["last"], end), own["last"], end)
-            begun = w.at(b.inttoptr(own[what], w.ptr), b.mul(b.sub(now, own["first"]), own[step]))
-            yield now, (begun, own[step], own[f"{step}_head"]), b.sub(stop, now)
+            before = b.sub(now, own["first"])
+            keys, values = (
+                (w.at(b.inttoptr(own[f"{what}s"], w.ptr), b.mul(before, own[what])), own[what], own[f"{what}_head"])
+                for what in ("key", "value")
+            )
+            yield now, keys, values, b.sub(stop, now)
             run.set(b.add(run.get(), b.zext(b.icmp_signed("==", stop, own["last"]), w.i64)))
             at.set(stop)
 
@@ -147,30 +160,27 @@ class _Attend:
                 found = w.load(w.at(spare, w.times(query, 4), 4 * self.kind.line * i), w.f32)
                 w.store(found, w.at(parts, w.times(query, 8), 4 * i))
 
-
-def _merge(kind: Heads) -> Callable[..., Any]:
-    """The kernel that merges the tiles of a row's head, told where those of each row begin: O / l, 0 of no tiles."""
-    w = Writer(["begins", "sums", "parts", "answer"], ["rows"], threads=True)
-    b, code, row_bytes = w.b, TokenCode(w, kind), 4 * kind.width
-    first, last = w.shares(w.times(w["rows"], kind.count))
-    with w.loop(first, last) as job:
-        head, row = (do(job, w.number(kind.count)) for do in (b.srem, b.sdiv))
-        begin, end = (w.load(w.at(w["begins"], w.times(row, 8), 8 * i), w.i64) for i in range(2))
-        top = w.variable(w.ir.Constant(w.f32, float("-inf")))
-        with w.loop(begin, end) as tile:
-            place = b.add(w.times(tile, kind.count), head)
-            top.set(w.maximum(w.load(w.at(w["parts"], w.times(place, 8)), w.f32), top.get()))
-        total, *sums = (w.variable(w.splat(0.0, code.floats)) for _ in range(1 + code.vectors))
-        with w.loop(begin, end) as tile:
-            place = b.add(w.times(tile, kind.count), head)
-            part = w.at(w["parts"], w.times(place, 8))
-            weight = w.exp(w.splat(b.fsub(w.load(part, w.f32), top.get()), code.floats))
-            total.set(w.fma(weight, w.splat(w.load(w.at(part, 4), w.f32), code.floats), total.get()))
+    def _merge(self) -> None:
+        """Merges the tiles of every head of a row, which begin where ``begins`` tells: O / l, 0 of no tiles."""
+        w, b, code, kind, row_bytes = self.w, self.w.b, self.code, self.kind, 4 * self.kind.width
+        first, last = w.shares(w.times(w["rows"], kind.count))
+        with w.loop(first, last) as job:
+            head, row = (do(job, w.number(kind.count)) for do in (b.srem, b.sdiv))
+            begin, end = (w.load(w.at(w["begins"], w.times(row, 8), 8 * i), w.i64) for i in range(2))
+            top = w.variable(w.ir.Constant(w.f32, float("-inf")))
+            with w.loop(begin, end) as tile:
+                place = b.add(w.times(tile, kind.count), head)
+                top.set(w.maximum(w.load(w.at(w["parts"], w.times(place, 8)), w.f32), top.get()))
+            total, *sums = (w.variable(w.splat(0.0, code.floats)) for _ in range(1 + code.vectors))
+            with w.loop(begin, end) as tile:
+                place = b.add(w.times(tile, kind.count), head)
+                part = w.at(w["parts"], w.times(place, 8))
+                weight = w.exp2(w.splat(b.fsub(w.load(part, w.f32), top.get()), code.floats))
+                total.set(w.fma(weight, w.splat(w.load(w.at(part, 4), w.f32), code.floats), total.get()))
+                for j, own in enumerate(sums):
+                    at = w.at(w["sums"], w.times(place, row_bytes), 4 * code.lanes * j)
+                    own.set(w.fma(weight, w.load(at, code.floats), own.get()))
+            none = b.icmp_signed("==", begin, end)
             for j, own in enumerate(sums):
-                at = w.at(w["sums"], w.times(place, row_bytes), 4 * code.lanes * j)
-                own.set(w.fma(weight, w.load(at, code.floats), own.get()))
-        none = b.icmp_signed("==", begin, end)
-        for j, own in enumerate(sums):
-            answer = b.select(none, w.splat(0.0, code.floats), b.fdiv(own.get(), total.get()))
-            w.store(answer, w.at(w["answer"], w.times(job, row_bytes), 4 * code.lanes * j))
-    return w.compiled()
+                answer = b.select(none, w.splat(0.0, code.floats), b.fdiv(own.get(), total.get()))
+                w.store(answer, w.at(w["answer"], w.times(job, row_bytes), 4 * code.lanes * j))
