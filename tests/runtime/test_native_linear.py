@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from variorum.core import Layout, VariorumError
+from variorum.core import Layout, State, VariorumError
 from variorum.core.hooks import listen
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.glu import GLU
@@ -276,6 +276,28 @@ def test_a_step_costs_what_its_tokens_cost(rows) -> None:
     found = flops(lambda: fast.advance(torch.randn(rows, 1, 48), state))
     weights = sum(p.numel() for p in block.parameters() if p.dim() > 1)
     assert found == {"products": 2 * rows * weights, "attention": 4 * 48 * (sum(lengths) + rows)}
+
+
+@torch.inference_mode()
+def test_a_layer_reads_nothing_that_is_not_its_own() -> None:
+    """Offsets, widths and states that do not fit are told of before a kernel is given an address."""
+    fast = fast_of(layer(**LAYERS["causal"]), Precision.FLOAT32)
+    for bounds in ([0, 9], [0, 7, 5], [1, 5], [0, 3]):
+        with pytest.raises(VariorumError, match="offsets"):
+            fast.shortcut.forward(torch.randn(5, 48), Layout(offsets=torch.tensor(bounds)))
+    assert fast.shortcut.forward(torch.randn(2, 5, 40), None) is None
+    x, state = torch.randn(2, 1, 48), fast.start(2)
+    _, state = fast.advance(x, state)
+    keys, values, length = state["keys"], state["values"], state["length"]
+    for changed in (
+        {"keys": keys[:1]},
+        {"values": values[..., :8]},
+        {"keys": keys.double(), "values": values.double()},
+        {"length": length[:1]},
+    ):
+        with pytest.raises(VariorumError, match="decode step"):
+            fast.shortcut.advance(x, State({**state, **changed}), None)
+    assert fast.shortcut.advance(x, State({**state, "length": -length}), None) is None
 
 
 def test_a_layer_is_left_that_is_more_than_its_kernels() -> None:

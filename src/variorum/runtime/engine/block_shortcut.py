@@ -84,12 +84,14 @@ class BlockShortcut(Shortcut):
 
     def advance(self, x: Tensor, state: State, layout: Layout | None) -> tuple[Tensor, State] | None:
         piece = layout is not None and layout.packed
-        if piece or not self._able(x) or x.shape[1] != 1 or not len(x) or self.steps is None:
+        if piece or not self._able(x) or x.dim() != 3 or x.shape[1] != 1 or not len(x) or self.steps is None:
             return None
         keys, values, length = state["keys"], state["values"], state.tensor("length")
         if isinstance(keys, Held) or isinstance(values, Held):
             return None
         told, reach = length.tolist(), self.attention.reach
+        if min(told, default=-1) < 0:
+            return None
         if reach is None:
             used = max(told)
             keys, values = after = tuple(roomy(cast(Tensor, t), used + 1).contiguous() for t in (keys, values))
@@ -107,8 +109,9 @@ class BlockShortcut(Shortcut):
         return y, State(keys=after[0], values=after[1], length=length + 1)
 
     def _able(self, x: Tensor) -> bool:
-        plain = x.dtype == torch.float32 and x.is_cpu and not self.attention.heard("weights")
-        return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        fits = x.dtype == torch.float32 and x.is_cpu and x.shape[-1] == self.qkv.in_features
+        watched = self.attention.heard("weights") or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        return fits and not watched
 
 
 class _Pass(Generic[A]):

@@ -79,6 +79,7 @@ class BoundStep:
         self.kernel, self._line, self._longest = _kernel(kind), kind.line, 0
         size = q.element_size()
         steps = [size * t.stride(axis) for t in (k_new, v_new) for axis in (0, 1)]
+        self._new, self._known = k_new.shape, tuple[Any, ...]()
         self._call = array("q", [
             q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), 0, 0, 0, answer.data_ptr(), 0, bits(scale * LOG2E),
             len(q), 0, size * q.stride(0), *steps, *[0] * 6,
@@ -87,8 +88,13 @@ class BoundStep:
 
     def place(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int, threads: int) -> None:
         """Caches (batch, capacity, kv_heads, head_dim), which lie alike, each head in one piece, and lengths (batch,)
-        int64, contiguous, that the next call reads and writes; the largest of lengths + 1.
+        int64, contiguous, that the next call reads and writes; the largest of lengths + 1. What does not fit raises
+        :class:`VariorumError`.
         """
+        told = tuple((t.shape, t.stride(), t.dtype) for t in (keys, values, lengths))
+        if told != self._known or longest > keys.shape[1]:
+            self._check(keys, values, lengths, longest)
+            self._known = told
         if longest > self._longest:
             self._longest = 2 * longest
             self._room = torch.empty(threads, self._longest + 2, self._line)
@@ -97,6 +103,16 @@ class BoundStep:
         call[7], call[10] = self._room.data_ptr(), longest
         row, token, head, _ = (size * step for step in keys.stride())
         call[16:22] = array("q", (row, token, head, row, token, head))
+
+    def _check(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int) -> None:
+        fits = keys.shape[0::2] == self._new[0:2] and keys.shape[3] == self._new[2] and keys.shape == values.shape
+        alike = keys.stride() == values.stride() and keys.dtype == values.dtype == torch.float32
+        whole = keys.stride(3) == 1 and lengths.shape == self._new[:1] and lengths.dtype == torch.int64
+        if not (fits and alike and whole and lengths.is_contiguous() and longest <= keys.shape[1]):
+            raise VariorumError("decode step", expected=f"caches for new keys {tuple(self._new)} and {longest} tokens, "
+                                "which lie alike, float32, and a length of each row",
+                                found=f"{tuple(keys.shape)}, {tuple(values.shape)} of {keys.dtype}, lengths "
+                                f"{tuple(lengths.shape)}", do="Pass the state that the layer gave.")  # fmt: skip
 
 
 def decode_step_naive(

@@ -74,6 +74,7 @@ class BoundRows:
     """
 
     def __init__(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor, *, scale: float, causal: bool) -> None:
+        self._tokens = len(q)
         strides, kinds = (q.stride(), k.stride(), v.stride()), (q.dtype, k.dtype, v.dtype)
         fixed = _fixed(q.shape[1:], k.shape[1:], v.shape[1:], strides, kinds, causal)
         self.kernel: Callable[..., None] = fixed.run
@@ -81,7 +82,8 @@ class BoundRows:
                                  bits(scale * _LOG2E)))  # fmt: skip
 
     def place(self, offsets: Int64[Tensor, "bounds"]) -> None:
-        """Where the rows of the next call begin, from 0 to the number of tokens: contiguous, and kept until then."""
+        """Where the rows of the next call begin, as in :func:`row_attention`; kept by the caller until then."""
+        _check_offsets(offsets, self._tokens)
         self.table[3], self.table[5] = offsets.data_ptr(), len(offsets) - 1
 
 
@@ -147,6 +149,10 @@ def _fits(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, scale: float) -> Non
         raise _unfit("inputs without a gradient", "one that requires it")
     if not 0 < scale < math.inf:
         raise _unfit("a scale above 0", f"{scale}")
+    _check_offsets(offsets, tokens)
+
+
+def _check_offsets(offsets: Tensor, tokens: int) -> None:
     if offsets.dtype != torch.int64 or offsets.ndim != 1 or not offsets.is_contiguous():
         raise _unfit("offsets of int64, contiguous, one axis", f"{offsets.dtype}, {tuple(offsets.shape)}")
     bounds = offsets.tolist()
