@@ -9,6 +9,11 @@ each output, "int8-grouped" one for each 32 weights, as files of llama.cpp have.
 installed (llama-cpp-python, openvino, onnxruntime, transformers) are left out and named in the notes. Gemma-3-270M is
 measured if the four packages of its parts are there; its weights are under the Gemma terms of use
 (https://ai.google.dev/gemma/terms), and are neither kept nor passed on.
+
+What keeps ours from memory's speed at batch 1, measured on two cores of a Zen 4 server while plain reading gave 32
+GB/s: of the 7.2 ms of a token products took 4.8, at 85 to 93 % of the speed of reading; attention 0.4, whose cache the
+share does not count; Python between the 12 layers and around them 1.5 to 2, for weights that pass through the
+processor's caches drive out what Python needs.
 """
 
 import sys

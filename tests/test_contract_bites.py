@@ -17,6 +17,7 @@ from variorum.layers.norms.rmsnorm import RMSNorm
 from variorum.layers.patterns.causal import Causal
 from variorum.layers.pools.mean import MeanPool
 from variorum.layers.positions.learned import LearnedPosition
+from variorum.layers.positions.learned_rotary import LearnedRotary
 from variorum.layers.positions.rotary import Rotary
 
 
@@ -159,8 +160,8 @@ FAULTS = [
         {"annotations-hold"},
     ),
     Fault(
-        "a rotation that is not relative", Rotary,
-        (("positions.unsqueeze(-1) * frequency", "positions.unsqueeze(-1) ** 2 * frequency"),),
+        "a rotation that is not relative", LearnedRotary,
+        (("positions[..., None, None] * self.angle", "positions[..., None, None] ** 2 * self.angle"),),
         {"rotation-is-relative"},
     ),
     Fault(

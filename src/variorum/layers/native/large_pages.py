@@ -1,6 +1,8 @@
 """Memory in large pages, for what is read from end to end again and again: the processor looks up fewer addresses."""
 
+import contextlib
 import mmap
+import sys
 import threading
 
 import torch
@@ -23,7 +25,8 @@ class _Chunks:
             if whole > len(self._free):
                 size = -(-max(whole, _CHUNK) // _PAGE) * _PAGE
                 held = mmap.mmap(-1, size + _PAGE)
-                held.madvise(mmap.MADV_HUGEPAGE)
+                with contextlib.suppress(OSError):  # a kernel that was built without them
+                    held.madvise(mmap.MADV_HUGEPAGE)
                 raw = torch.frombuffer(held, dtype=torch.uint8)
                 first = -raw.data_ptr() % _PAGE
                 fresh = raw[first : first + size]
@@ -39,7 +42,7 @@ _chunks = _Chunks()
 
 def in_large_pages(tensor: Tensor) -> Tensor:
     """A contiguous copy of a tensor in large pages, where the system has such; else the tensor, contiguous."""
-    if not hasattr(mmap, "MADV_HUGEPAGE") or not tensor.numel():
+    if not sys.platform.startswith("linux") or not tensor.numel():
         return tensor.contiguous()
     place = _chunks.take(tensor.numel() * tensor.element_size()).view(tensor.dtype).view(tensor.shape)
     return place.copy_(tensor)
