@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 
 from variorum.layers.mixers.kernels.placed_heads import BoundPlaces, Places
 from variorum.layers.native.chain import Chain
-from variorum.layers.native.machine_code import available, threaded
 from variorum.layers.positions.turning import geometric, turned_by
-
-pytestmark = pytest.mark.skipif(not (available() and threaded()), reason="no llvmlite, or no OpenMP of torch's")
 
 # Each is compiled anew: of all there could be, those that together have every piece of the code.
 KINDS = [

@@ -7,15 +7,11 @@ from hypothesis import strategies as st
 
 from variorum.layers.native.chain import Chain
 from variorum.layers.native.large_pages import in_large_pages
-from variorum.layers.native.machine_code import available, threaded
 from variorum.runtime.engine.kernels.product import Normed
 from variorum.runtime.engine.kernels.row_norm import bound_norm
 from variorum.runtime.engine.moving_window import moved_on
 
-native = pytest.mark.skipif(not (available() and threaded()), reason="no llvmlite, or no OpenMP of torch's")
 
-
-@native
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize("adds", [True, False])
 @settings(max_examples=30)

@@ -6,7 +6,9 @@ from typing import Any
 
 from variorum.layers.native.machine_code import BARRIER, PARALLEL, THREAD, THREADS, compiled, machine, threaded
 
-_LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693145751953125, 1.428606820309417e-06
+LOG2E = 1.4426950408889634
+"""log2(e): e^x = 2^(x log2 e)."""
+_LN2_HIGH, _LN2_LOW = 0.693145751953125, 1.428606820309417e-06
 _EXP = (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0)
 """Of Taylor's series: on [-ln 2 / 2, ln 2 / 2] what is left out is 2e-7 of the whole at most."""
 _EXP_RANGE = (-87.33654, 88.0)
@@ -180,7 +182,7 @@ class Writer:
         low, high = (self.splat(edge, kind) for edge in _EXP_RANGE)
         inside = b.select(b.fcmp_ordered("<", x, high), x, high)
         inside = self.maximum(inside, low)
-        n = self.call(f"llvm.roundeven.v{kind.count}f32", kind, [b.fmul(inside, self.splat(_LOG2E, kind))])
+        n = self.call(f"llvm.roundeven.v{kind.count}f32", kind, [b.fmul(inside, self.splat(LOG2E, kind))])
         r = self.fma(n, self.splat(-_LN2_HIGH, kind), inside)
         r = self.fma(n, self.splat(-_LN2_LOW, kind), r)
         y = self.splat(_EXP[0], kind)

@@ -61,6 +61,7 @@ class BlockShortcut(Shortcut):
         self.weights = sum(linear.weight.numel() for linear in (self.qkv, self.out, self.up, self.down))
         kv = torch.empty(1, 1, attention.kv_heads, attention.head_dim)
         self.steps = Heads.of(torch.empty(1, attention.heads, attention.head_dim), kv)
+        self.places = places_of(attention)
         self._passes = _Passes()
 
     def _writing(self, linear: nn.Module) -> NativeLinear:
@@ -125,7 +126,7 @@ class _Pass(Generic[A]):
         x, middle, y = (torch.empty(rows, short.out.out_features) for _ in range(3))
         inner = torch.empty(rows, short.up.out_features, dtype=short.up.gives)
         self._held, self.width = (qkv, answer, middle, inner), part.heads * part.head_dim
-        self.places = places_of(part, qkv)
+        self.places = None if short.places is None else short.places(qkv)
         q, k, v = qkv.split((part.heads, part.kv_heads, part.kv_heads), dim=1)
         self.attend = attend(short, q, k, v, answer)
         links: list[Link] = [

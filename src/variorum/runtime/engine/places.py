@@ -1,5 +1,7 @@
 """What is done to attention's queries and keys before they are compared, as a kernel does it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,8 +20,8 @@ def placeable(mixer: Attention) -> bool:
     return known and (mixer.rotation is None or isinstance(mixer.rotation, Turning))
 
 
-def places_of(mixer: Attention, heads: Tensor) -> BoundPlaces | None:
-    """The kernel for heads (rows, queries + keys + values, head_dim), float32; None where there is nothing to do."""
+def places_of(mixer: Attention) -> Callable[[Tensor], BoundPlaces] | None:
+    """Makes the kernel of heads (rows, queries + keys + values, head_dim), float32; None where nothing is to do."""
     if mixer.key_norm is None and mixer.rotation is None:
         return None
     kind, size, frequency = Places(mixer.heads, mixer.kv_heads, mixer.head_dim), 1.0, torch.empty(0)
@@ -29,6 +31,7 @@ def places_of(mixer: Attention, heads: Tensor) -> BoundPlaces | None:
         gains, shifts = (torch.stack(t) for t in zip(*(norm.filled(mixer.head_dim) for norm in norms), strict=True))
         kind = kind._replace(eps=norms[0].normed.eps, centred=norms[0].normed.centred)
     if isinstance(mixer.rotation, Turning):
-        frequency, size = mixer.rotation.frequencies(mixer.head_dim, heads.device).contiguous(), mixer.rotation.size
+        size = mixer.rotation.size
+        frequency = mixer.rotation.frequencies(mixer.head_dim, torch.device("cpu")).contiguous()
         kind = kind._replace(turned=len(frequency))
-    return BoundPlaces(kind, heads, gains, shifts, frequency, size=size)
+    return partial(BoundPlaces, kind, gains=gains, shifts=shifts, frequency=frequency, size=size)

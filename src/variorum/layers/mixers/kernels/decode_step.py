@@ -11,9 +11,9 @@ from torch import Tensor
 
 from variorum.core import VariorumError
 from variorum.layers.mixers.kernels.decode_attention import decode_attention, decode_attention_naive, row_runs
-from variorum.layers.mixers.kernels.token_code import LOG2E, Heads, TokenCode
+from variorum.layers.mixers.kernels.token_code import Heads, TokenCode
 from variorum.layers.native.machine_code import bits
-from variorum.layers.native.writer import Writer
+from variorum.layers.native.writer import LOG2E, Writer
 
 _CALL = ("q", "key", "value", "keys", "values", "lengths", "answer", "room", "scale", "batch", "longest", "q_row",
          "key_row", "key_head", "value_row", "value_head", "keys_row", "keys_token", "keys_head", "values_row",

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from variorum.layers.mixers.kernels.stream_k import Piece
-from variorum.layers.mixers.kernels.token_code import LOG2E, Heads, TokenCode
+from variorum.layers.mixers.kernels.token_code import Heads, TokenCode
 from variorum.layers.native.machine_code import bits
-from variorum.layers.native.writer import Writer
+from variorum.layers.native.writer import LOG2E, Writer
 
 _PIECE = ("row", "tile", "low", "high", "first", "last", "tokens", "run")
 """Of a piece: its row and the row's first tile of all; heads, tiles and the row's tokens; the run it begins in."""

@@ -2,13 +2,14 @@
 
 from array import array
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from variorum.layers.native.machine_code import bits
+from variorum.layers.native.moments import moments
 from variorum.layers.native.writer import Writer
 
 
@@ -107,25 +108,17 @@ class _Code:
 
     def _normalise(self, x: Any, which: int, eps: float) -> None:
         w, b, count = self.w, self.w.b, self.w.ir.Constant(self.w.f32, float(self.kind.width))
-        mean = w.splat(0.0, self.floats)
-        if self.kind.centred:
-            mean = w.splat(b.fdiv(self._total(x, lambda value: value), count), self.floats)
-
-        def square(value: Any) -> Any:
-            apart = b.fsub(value, mean)
-            return b.fmul(apart, apart)
-
-        spread = b.fadd(b.fdiv(self._total(x, square), count), w.ir.Constant(w.f32, eps))
-        by = w.splat(b.fdiv(w.ir.Constant(w.f32, 1.0), w.call("llvm.sqrt.f32", w.f32, [spread])), self.floats)
+        found = moments(w, count, partial(self._fold, x), centred=self.kind.centred, eps=eps)
+        mean, by = (w.splat(value, self.floats) for value in found)
         with w.loop(0, 4 * self.kind.width, 4 * self.lanes) as at:
             gain, shift = (w.load(w.at(w[name], at, 4 * self.kind.width * which), self.floats)
                            for name in ("gains", "shifts"))  # fmt: skip
             value = b.fmul(b.fsub(w.load(w.at(x, at), self.floats), mean), by)
             w.store(w.fma(value, gain, shift), w.at(x, at))
 
-    def _total(self, x: Any, of: Callable[[Any], Any]) -> Any:
+    def _fold(self, x: Any, add: Callable[[Any, Any], Any], _: Any) -> Any:
         w = self.w
         total = w.variable(w.splat(0.0, self.floats))
         with w.loop(0, 4 * self.kind.width, 4 * self.lanes) as at:
-            total.set(w.b.fadd(total.get(), of(w.load(w.at(x, at), self.floats))))
+            total.set(add(total.get(), w.load(w.at(x, at), self.floats)))
         return w.total(total.get())

@@ -15,13 +15,13 @@ from variorum.core import VariorumError
 from variorum.layers.mixers.kernels.row_attention_code import Form, row_attention_kernel
 from variorum.layers.native.machine_code import bits, machine
 from variorum.layers.native.tally import tell
+from variorum.layers.native.writer import LOG2E
 
 WORTH = 2**19
 """Products below which one thread is not helped by another: to call it takes about as long."""
 
 WIDEST = 4096
 """Numbers of a head: what a thread holds of queries and answers lies on its stack, about 2 MB at this width."""
-_LOG2E = math.log2(math.e)
 
 
 def row_attention(
@@ -61,7 +61,7 @@ def row_attention(
     work = tokens * tokens // rows * fixed.width
     threads = torch.get_num_threads() if work > WORTH else 1
     tell("attention", lambda: 4 * fixed.width * int(offsets.diff().square().sum()))
-    factor = bits(scale * _LOG2E)
+    factor = bits(scale * LOG2E)
     addresses = q.data_ptr(), k.data_ptr(), v.data_ptr(), offsets.data_ptr(), out.data_ptr()
     fixed.run(*addresses, rows, *fixed.numbers, factor, threads)
     return out
@@ -79,7 +79,7 @@ class BoundRows:
         fixed = _fixed(q.shape[1:], k.shape[1:], v.shape[1:], strides, kinds, causal)
         self.kernel: Callable[..., None] = fixed.run
         self.table = array("q", (q.data_ptr(), k.data_ptr(), v.data_ptr(), 0, out.data_ptr(), 0, *fixed.numbers,
-                                 bits(scale * _LOG2E)))  # fmt: skip
+                                 bits(scale * LOG2E)))  # fmt: skip
 
     def place(self, offsets: Int64[Tensor, "bounds"]) -> None:
         """Where the rows of the next call begin, as in :func:`row_attention`; kept by the caller until then."""

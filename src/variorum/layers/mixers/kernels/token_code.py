@@ -11,9 +11,6 @@ from torch import Tensor
 from variorum.layers.native.machine_code import available, machine
 from variorum.layers.native.writer import Writer
 
-LOG2E = 1.4426950408889634
-"""By what scores are multiplied whose weights are powers of 2."""
-
 _HELD = 16
 """Vectors of queries, or of sums, that are held in registers at once."""
 _TOGETHER = 4

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from variorum.layers.channels.activation import Activation
+from variorum.layers.native.moments import moments
 from variorum.layers.native.writer import Variable, Writer
 
 VECTORS, PANEL = 2, 64
@@ -235,21 +236,14 @@ class _Product:
     def _normalise(self, x: Any, norm: Normed) -> None:
         """The row, normalised, into ``line``."""
         w, b, half = self.w, self.w.b, self.form.half_in
-        count = b.sitofp(w["source"], w.f32)
-        total = w.variable(w.splat(0.0))
-        mean = w.splat(0.0)
-        if norm.centred:
-            self._each(x, half, lambda _, value: total.set(b.fadd(total.get(), value)))
-            mean = w.splat(b.fdiv(w.total(total.get()), count))
-        total.set(w.splat(0.0))
 
-        def square(at: Any, value: Any) -> None:
-            apart = b.fsub(value, mean)
-            total.set(w.fma(apart, apart, total.get()))
+        def fold(add: Callable[[Any, Any], Any], behind: Any) -> Any:
+            total = w.variable(w.splat(0.0))
+            self._each(x, half, lambda _, value: total.set(add(total.get(), value)), behind=w.splat(behind))
+            return w.total(total.get())
 
-        self._each(x, half, square, behind=mean)
-        spread = b.fadd(b.fdiv(w.total(total.get()), count), w.ir.Constant(w.f32, norm.eps))
-        by = w.splat(b.fdiv(w.ir.Constant(w.f32, 1.0), w.call("llvm.sqrt.f32", w.f32, [spread])))
+        found = moments(w, b.sitofp(w["source"], w.f32), fold, centred=norm.centred, eps=norm.eps)
+        mean, by = map(w.splat, found)
 
         def put(at: Any, value: Any) -> None:
             value, place = b.fmul(b.fsub(value, mean), by), w.times(at, 4)

@@ -2,12 +2,13 @@
 
 from array import array
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from torch import Tensor
 
 from variorum.layers.native.chain import Bound
+from variorum.layers.native.moments import moments
 from variorum.layers.native.writer import Writer
 from variorum.runtime.engine.kernels.product import Normed
 
@@ -27,20 +28,11 @@ def bound_norm(
 def _kernel(normed: Normed, adds: bool) -> Callable[..., Any]:
     w = Writer(["x", "gain", "shift", "residual", "out"], ["rows", "dim"], threads=True)
     b, row_bytes = w.b, w.times(w["dim"], 4)
-    count, one = b.sitofp(w["dim"], w.f32), w.ir.Constant(w.f32, 1.0)
+    count = b.sitofp(w["dim"], w.f32)
     first, last = w.shares(w["rows"])
     with w.loop(first, last) as row:
         x, residual, out = (w.at(w[name], b.mul(row, row_bytes)) for name in ("x", "residual", "out"))
-        mean = w.ir.Constant(w.f32, 0.0)
-        if normed.centred:
-            mean = b.fdiv(_total(w, x, lambda value: value), count)
-
-        def square(value: Any, mean: Any = mean) -> Any:
-            apart = b.fsub(value, w.splat(mean, value.type))
-            return b.fmul(apart, apart)
-
-        spread = b.fadd(b.fdiv(_total(w, x, square), count), w.ir.Constant(w.f32, normed.eps))
-        by = b.fdiv(one, w.call("llvm.sqrt.f32", w.f32, [spread]))
+        mean, by = moments(w, count, partial(_fold, w, x), centred=normed.centred, eps=normed.eps)
         for at, kind in _vectors(w):
             value = b.fsub(w.load(w.at(x, at), kind), w.splat(mean, kind))
             value = w.fma(b.fmul(value, w.splat(by, kind)), *(w.load(w.at(w[n], at), kind) for n in ("gain", "shift")))
@@ -58,10 +50,10 @@ def _vectors(w: Writer) -> Iterator[tuple[Any, Any]]:
             yield w.times(i, 4), w.ir.VectorType(w.f32, lanes)
 
 
-def _total(w: Writer, x: Any, of: Callable[[Any], Any]) -> Any:
-    """The sum of ``of(number)`` over a row."""
+def _fold(w: Writer, x: Any, add: Callable[[Any, Any], Any], _: Any) -> Any:
+    """The total of a row (see :func:`~variorum.layers.native.moments.moments`); no vector of it is filled up."""
     sums = {n: w.variable(w.splat(0.0, w.ir.VectorType(w.f32, n))) for n in (w.lanes, 1)}
     for at, kind in _vectors(w):
         total = sums[kind.count]
-        total.set(w.b.fadd(total.get(), of(w.load(w.at(x, at), kind))))
+        total.set(add(total.get(), w.load(w.at(x, at), kind)))
     return w.b.fadd(*(w.total(total.get()) for total in sums.values()))
