@@ -6,8 +6,8 @@ Clients that each ask again as soon as they are answered, for mixed lengths of p
 clients are processes of their own. The rival is the engine given the very same requests at once, in a process of its
 own. A time is that of one token, over all that were written (with one thread, the server's processor time). Lengths of
 prompts and answers are from 16 to 160, all equally often, so that latencies tell of the server more than of what was
-asked. --soak tells the server's memory over so many minutes. Random weights of a small GPT-2's shape: what is measured
-does not depend on them.
+asked. --soak tells the server's memory over so many minutes. A bundle of random weights of a small GPT-2's shape, with
+the plan that `variorum compile` found; both run by it.
 """
 
 import random
@@ -40,7 +40,7 @@ from variorum.layers.patterns.causal import Causal
 from variorum.layers.positions.learned import LearnedPosition
 from variorum.models.blocks.block import Block
 from variorum.models.stack import Stack
-from variorum.runtime.bundle import Bundle, save
+from variorum.runtime.bundle import Bundle, load, save
 from variorum.runtime.decoding.decoding import Limits
 from variorum.runtime.generation.ticket import Request
 from variorum.runtime.serve.desk import engine_of
@@ -84,9 +84,9 @@ def request(number: int) -> tuple[list[int], int]:
     return [draw.randrange(256) for _ in range(prompt)], most
 
 
-def prepare(shape: str, count: int, clients: int) -> tuple[dict[str, Call], dict[str, Any]]:
+def prepare(folder: str, count: int, clients: int) -> tuple[dict[str, Call], dict[str, Any]]:
     """The server's own engine given so many requests at once; a call writes them all."""
-    model, asked = bundle(shape).model, [request(i) for i in range(count)]
+    model, asked = load(folder).compile().model, [request(i) for i in range(count)]
 
     def write() -> None:
         desk = engine_of(model, Bounds(slots=clients), LENGTH)
@@ -115,7 +115,7 @@ def server(folder: Path, chosen: Namespace) -> Iterator[tuple[str, psutil.Proces
         process.wait()
 
 
-def load(url: str, clients: int, seconds: float, first: int) -> Load:
+def storm(url: str, clients: int, seconds: float, first: int) -> Load:
     """Clients that ask again and again for so many seconds, once at least, beginning with request ``first``."""
     numbers, lock = iter(range(first, 1 << 30)), threading.Lock()
 
@@ -143,18 +143,18 @@ def load(url: str, clients: int, seconds: float, first: int) -> Load:
 
 def soak(url: str, process: psutil.Process, chosen: Namespace) -> str:
     """The server's memory at the beginning and the end of minutes of load."""
-    load(url, chosen.clients, 120, 0)  # by then every page of the cache has been written once
+    storm(url, chosen.clients, 120, 0)  # by then every page of the cache has been written once
     sizes = [process.memory_info().rss]
     for minute in range(chosen.soak):
-        load(url, chosen.clients, 60, 1000 * (minute + 1))
+        storm(url, chosen.clients, 60, 1000 * (minute + 1))
         sizes.append(process.memory_info().rss)
     return f"memory over {chosen.soak} minutes of load: " + ", ".join(f"{size / 1e6:.0f}" for size in sizes) + " MB"
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        shape, count, clients, threads = sys.argv[2:]
-        serve(int(threads), lambda: prepare(shape, int(count), int(clients)))
+        folder, count, clients, threads = sys.argv[2:]
+        serve(int(threads), lambda: prepare(folder, int(count), int(clients)))
         return
     parser = options(__doc__, rounds=3)
     parser.add_argument("--seconds", type=float, default=60, help="of each round")
@@ -165,14 +165,16 @@ def main() -> None:
     seconds = 1.0 if chosen.quick else chosen.seconds
     loads: list[Load] = []
     with tempfile.TemporaryDirectory() as place:
-        folder = save(bundle(shape), Path(place) / "model")
-        arguments = (shape, str(count), str(chosen.clients), str(chosen.threads))
+        whole = bundle(shape)
+        plan = whole.compile(threads=chosen.threads).plan
+        folder = save(whole, Path(place) / "model")
+        arguments = (str(folder), str(count), str(chosen.clients), str(chosen.threads))
         with server(folder, chosen) as (url, process), ready(script(__file__), [arguments]) as (rivals, facts):
-            load(url, chosen.clients, seconds / 10, 0)
+            storm(url, chosen.clients, seconds / 10, 0)
 
             def visit(_: str) -> float:
                 before = sum(process.cpu_times()[:2])
-                loads.append(load(url, chosen.clients, seconds, 1000 * (len(loads) + 1)))
+                loads.append(storm(url, chosen.clients, seconds, 1000 * (len(loads) + 1)))
                 taken = sum(process.cpu_times()[:2]) - before if chosen.threads == 1 else loads[-1].seconds
                 return taken / loads[-1].tokens
 
@@ -181,7 +183,9 @@ def main() -> None:
             notes = [soak(url, process, chosen)] if chosen.soak else []
     demand = Demand(Kind.SPEED, SHARE)
     comparison = Comparison("one token", f"{chosen.clients} clients", OURS, times, demand)
-    Result("serving", __doc__ or "", chosen, [comparison], [*told(loads), *notes]).write(chosen.results, chosen.page)
+    compiled = "the plan: " + "; ".join(line.strip() for line in str(plan).splitlines())
+    notes = [compiled, *told(loads), *notes]
+    Result("serving", __doc__ or "", chosen, [comparison], notes).write(chosen.results, chosen.page)
 
 
 def told(loads: list[Load]) -> list[str]:

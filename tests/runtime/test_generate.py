@@ -149,6 +149,23 @@ def test_every_streaming_model_writes_with_and_without_its_state():
         assert [row.tolist() for row in fast] == [row.tolist() for row in naive]
 
 
+def test_the_head_looks_at_the_last_token_of_a_prompt_alone():
+    """A vocabulary times a prompt is most of what a small model with many words would do."""
+    blocks = [Block.spec(mixer=Delta.spec(heads=2), channels=MLP.spec())] * 2
+    model = Stack.spec(dim=16, embed=TokenEmbed.spec(vocab=9), blocks=blocks, head=Unembed.spec(vocab=9)).build().eval()
+    seen = []
+    model.head.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    prompts = [torch.tensor([1, 2, 3]), torch.tensor([4]), torch.tensor([5, 6])]
+    wanted = generate(model, prompts, most=4, cache=False)
+    assert set(seen) == {(3, 16)}
+    found = generate(model, prompts, most=4)
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    x, layout = torch.cat(prompts), Layout.ragged([3, 1, 2])
+    with torch.no_grad():
+        scores, _ = model.advance(x, model.start(3), layout)
+        torch.testing.assert_close(model.conclude(x, model.start(3), layout)[0], scores[[2, 3, 5]])
+
+
 def test_sampling_draws_from_the_probabilities_of_transformers():
     logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 3
     settings = [(0.7, None, 1.0), (1.5, 7, 1.0), (1.0, None, 0.8), (2.0, 20, 0.6), (1.0, 1, 0.01)]

@@ -28,6 +28,7 @@ from variorum.runtime.engine.kernels.product import Normed, Numbers
 from variorum.runtime.engine.linears.native import NativeLinear, fits
 from variorum.runtime.engine.precision import Precision
 from variorum.runtime.engine.replacements.block import FusedBlock
+from variorum.runtime.generation.paging import Paging
 
 pytestmark = pytest.mark.skipif(not fits(Numbers.FLOAT32), reason="no vectors of 512 bits here, or no llvmlite")
 CLOSE = {Numbers.FLOAT32: 3e-6, Numbers.BFLOAT16: 8e-3, Numbers.INT8_GROUPED: 2e-2, Numbers.INT8: 3e-2}
@@ -263,6 +264,47 @@ def test_a_window_streams_in_its_kernels(name) -> None:
         assert apart(y - x[:, t : t + 1], wanted[:, t : t + 1] - x[:, t : t + 1]) < 1e-5
         again, _ = fast.shortcut.advance(x[:, t : t + 1], before, None)
         assert torch.equal(again, y)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("page", [1, 3, 64])
+@pytest.mark.parametrize("name", ["causal", "llama"])
+def test_a_layer_writes_in_pages_what_it_writes_in_one_piece(name, page) -> None:
+    """Uneven rows read and stepped in the kernels: the same numbers, bit by bit, wherever the pages lie."""
+    fast, x = fast_of(layer(**LAYERS[name]), Precision.FLOAT32), torch.randn(3, 40, 48)
+    lengths = [7, 1, 12]
+    pieces, layout = torch.cat([row[:n] for row, n in zip(x, lengths, strict=True)]), Layout.ragged(lengths)
+    wanted, whole = fast.shortcut.advance(pieces, fast.start(3), layout)
+    found, paged = fast.shortcut.advance(pieces, Paging(200, page, lambda: False).start(fast, 3), layout)
+    assert torch.equal(found, wanted)
+    for t in range(20):
+        token = torch.stack([row[n + t] for row, n in zip(x, lengths, strict=True)])[:, None]
+        wanted, whole = fast.shortcut.advance(token, whole, None)
+        found, paged = fast.shortcut.advance(token, paged, None)
+        assert torch.equal(found, wanted), t
+    for cache in ("keys", "values"):
+        for row, n in enumerate(lengths):
+            assert torch.equal(paged[cache].row(row), whole[cache][row, : n + 20])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["causal", "llama", "gemma", "short window"])
+def test_a_layer_reads_prompts_in_its_kernels(name) -> None:
+    """What it answers and keeps of uneven rows is what the layer as built does; rows that go on are left to that."""
+    block = layer(**LAYERS.get(name, {"mixer": Attention.spec(heads=4, pattern=Window.spec(size=3))}))
+    fast, lengths = fast_of(block, Precision.FLOAT32), [2, 1, 3]
+    x, layout = torch.randn(6, 48), Layout.ragged(lengths)
+    (found, ours), (wanted, theirs) = (
+        fast.shortcut.advance(x, fast.start(3), layout),
+        block.advance(x, block.start(3), layout),
+    )
+    assert apart(found - x, wanted - x) < 1e-5
+    assert torch.equal(ours.tensor("length"), theirs.tensor("length"))
+    for cache in ("keys", "values"):
+        for row, n in enumerate(lengths):
+            places = slice(n) if block.mixer.reach is None else slice(-n, None)
+            torch.testing.assert_close(ours[cache][row, places], theirs[cache][row, places], rtol=1e-4, atol=1e-5)
+    assert fast.shortcut.advance(x, ours, layout) is None
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import typer
 
 from variorum.cli.advise import advise, growth
 from variorum.cli.bench import bench
-from variorum.cli.bundles import export, predict
+from variorum.cli.bundles import compile, export, import_checkpoint, predict
 from variorum.cli.catalogue import catalogue, list_rows, show
 from variorum.cli.check import check
 from variorum.cli.claims import claims
@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(predict)
+app.command("import")(import_checkpoint)
+app.command()(compile)
 app.command()(export)
 app.command()(serve)
 app.command("list")(list_rows)

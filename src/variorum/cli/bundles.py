@@ -1,4 +1,4 @@
-"""``variorum predict`` and ``variorum export``: what is done with a bundle."""
+"""``variorum predict``, ``compile``, ``export`` and ``import``: what is done with a bundle, and how one is made."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,41 @@ def predict(
     else:
         write(out, text)
         typer.echo(f"{len(answers)} answers in {out}")
+
+
+def import_checkpoint(
+    source: Annotated[Path, typer.Argument(help="A GGUF file, or a folder of transformers with its tokenizer.")],
+    out: Annotated[Path, typer.Option(help="The folder of the bundle.")],
+    accept: Annotated[
+        str | None, typer.Option(help="The licence of a GGUF file's weights, if they have terms.")
+    ] = None,
+) -> None:
+    """Make a bundle of a language model that another library has written: GPT-2, Gemma 3, or of the Llama family."""
+    from variorum.runtime.bundle import save
+    from variorum.runtime.checkpoint import bundle_of, open_checkpoint
+
+    bundle = bundle_of(open_checkpoint(source, accept=accept), source=source.name)
+    folder = save(bundle, out)
+    numbers = sum(weights.numel() for weights in bundle.model.parameters())
+    typer.echo(f"{folder}: {bundle.provenance['system']}, {numbers:,} numbers")
+
+
+def compile(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle, such as runs/digits/winner.")],
+    precision: Annotated[
+        str, typer.Option(help="auto: the fastest for each module that keeps the tolerance; or one for all.")
+    ] = "auto",
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Largest relative error of the answers; by precision if left out.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="For arithmetic; torch's choice if left out.")] = None,
+) -> None:
+    """Measure how a trained model runs fastest on this machine, and keep that in its bundle, which is served so."""
+    from variorum.runtime.bundle import load, save
+
+    kept = load(bundle)
+    kept.compile(precision=precision, tolerance=tolerance, threads=threads)  # tells the plan itself
+    save(kept, bundle)
 
 
 def export(

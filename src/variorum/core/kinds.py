@@ -67,6 +67,16 @@ class Streaming(ABC):
         return out.squeeze(1), state
 
 
+class Concluding(ABC):
+    """A streaming model that can answer the last token of each row alone, for less than all of them."""
+
+    @abstractmethod
+    def conclude(self, x: Tensor, state: State, layout: Layout, memory: Memory | None = None) -> tuple[Tensor, State]:
+        """The next piece of every row, packed and none empty: what ``advance`` answers to its last token, (rows, ...),
+        and the state behind it.
+        """
+
+
 class Absorbing(ABC):
     """A streaming part that can take tokens into its state for less than it costs to answer them as well."""
 

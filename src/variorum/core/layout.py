@@ -98,6 +98,11 @@ class Layout:
         first = self.offsets[:-1] if self.start is None else self.offsets[:-1] - self.start
         return torch.arange(x.shape[0], device=x.device) - first[self.row_of]
 
+    @property
+    def ends(self) -> Tensor:
+        """(rows,) index of the last token of each row of packed ones, none of which is empty."""
+        return self._offsets()[1:] - 1
+
     def _offsets(self) -> Tensor:
         if self.offsets is None:
             raise VariorumError("layout", expected="packed rows (with offsets)", found="a batch of equal rows",

@@ -52,6 +52,13 @@ class Traits:
     bounded: bool = False
     batchwise: bool = False
 
+    @property
+    def pointwise(self) -> bool:
+        """Is a token's answer made of that token alone? What is causal in every order of the tokens can look at no
+        other.
+        """
+        return self.causal and self.equivariant
+
     def but(self, **changes: object) -> "Traits":
         """The same promises with some changed."""
         return replace(self, **changes)  # type: ignore[arg-type]

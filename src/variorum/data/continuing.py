@@ -10,19 +10,21 @@ from typing import Any
 class Turns:
     """How a dialogue is written down as one text: every turn as ``turn`` says, then ``reply``, which the model goes on.
 
-    ends: strings before which the reply ends.
+    ends: strings before which the reply ends.    assistant: what the role of that name is called.
     """
 
     turn: str = "{role}: {content}\n"
     reply: str = "assistant:"
     ends: tuple[str, ...] = ("\nuser:",)
+    assistant: str = "assistant"
 
     def text(self, messages: Sequence[tuple[str, str]]) -> str:
         """The text of messages (role, content), up to where the reply begins."""
         return "".join(self._one(role, content) for role, content in messages) + self.reply
 
     def _one(self, role: str, content: str) -> str:
-        before, _, after = self.turn.replace("{role}", role).partition("{content}")
+        named = self.assistant if role == Turns.assistant else role
+        before, _, after = self.turn.replace("{role}", named).partition("{content}")
         return before + content + after
 
 

@@ -23,7 +23,7 @@ COLUMN = "text"
 class TextPieces(Preprocess, Continuing):
     """Texts -> packed rows of ids, at most ``length`` long, each beginning with ``begin``; a longer text is several.
 
-    ends: ids that a text ends with.    turn, reply, reply_ends: how a dialogue is written down (see
+    ends: ids that a text ends with.    turn, reply, reply_ends, assistant: how a dialogue is written down (see
     :class:`~variorum.data.continuing.Turns`). What the tokenizer itself puts around a text is part of the text.
     """
 
@@ -40,6 +40,7 @@ class TextPieces(Preprocess, Continuing):
         turn: str = Turns.turn,
         reply: str = Turns.reply,
         reply_ends: Sequence[str] = Turns.ends,
+        assistant: str = Turns.assistant,
     ) -> None:
         self.tokenizer = tokenizer.build()
         wrong = [i for i in (*begin, *ends) if not 0 <= i < self.tokenizer.vocab]
@@ -47,7 +48,7 @@ class TextPieces(Preprocess, Continuing):
             raise VariorumError("TextPieces", expected=f"ids of the tokenizer, and a length above {len(begin)}",
                                 found=f"{wrong[:5]} and {length}", do="Give ids and a length.")  # fmt: skip
         self.length, self.begin, self.ends = length, tuple(begin), tuple(ends)
-        self.turns = Turns(turn, reply, tuple(reply_ends))
+        self.turns = Turns(turn, reply, tuple(reply_ends), assistant)
 
     @property
     def vocab(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from variorum.core import (
+    Concluding,
     DepthMix,
     Embed,
     Head,
@@ -42,7 +43,7 @@ _BOTH = Block.spec(mixer=Attention.spec(heads=2), channels=MLP.spec())
 _EMBED = TokenEmbed.spec(position=LearnedPosition.spec(length=64))
 
 
-class Stack(Tower, Streaming):
+class Stack(Tower, Streaming, Concluding):
     """head(norm(block_L(... block_1(embed(inputs))))).
 
     Blocks with a cross mixer attend to ``memory``.
@@ -110,6 +111,20 @@ class Stack(Tower, Streaming):
         self, x: Tensor, state: State, layout: Layout | None = None, memory: Memory | None = None
     ) -> tuple[Tensor, State]:
         """The next piece of the raw inputs of every row, and the head's answers to it."""
+        x, layout, state = self._advance(x, state, layout, memory)
+        return self.head(self.norm(x), layout), state
+
+    def conclude(self, x: Tensor, state: State, layout: Layout, memory: Memory | None = None) -> tuple[Tensor, State]:
+        x, after, state = self._advance(x, state, layout, memory)
+        ends = (layout if after is None else after).ends
+        if self.head.traits.pointwise:
+            return self.head(self.norm(x[ends])), state
+        return self.head(self.norm(x), after)[ends], state
+
+    def _advance(
+        self, x: Tensor, state: State, layout: Layout | None, memory: Memory | None
+    ) -> tuple[Tensor, Layout | None, State]:
+        """Tokens as the last block leaves them, how they lie, and the state behind them."""
         layout, length = place(x, state, layout)
         after: dict[str, Any] = {"length": length}
         if isinstance(self.embed, StreamingEmbed):
@@ -122,7 +137,7 @@ class Stack(Tower, Streaming):
             x, after[str(i)] = block.advance(x, state.child(str(i)), layout, memory)
             return x
 
-        return self.head(self.norm(self._through(x, go_on)), layout), State(after)
+        return self._through(x, go_on), layout, State(after)
 
     def _through(self, x: Tensor, visit: Callable[[int, Tensor], Tensor]) -> Tensor:
         """The blocks one after another, each given what is chosen of the outputs before it."""

@@ -75,11 +75,14 @@ class _Row:
             pages = [*pages, last]
         return _Row(pages, self.written)
 
-    def places(self, store: PageStore, first: int, n: int) -> list[int]:
-        """Where tokens ``first`` to ``first + n - 1`` go; pages are taken for them."""
-        while len(self.pages) * store.size < first + n:
+    def claim(self, store: PageStore, count: int) -> None:
+        """Take pages until there is room for ``count`` tokens, which then count as written."""
+        while len(self.pages) * store.size < count:
             self.pages.append(store.take(self.pages[-1] if self.pages else None))
-        self.written = first + n
+        self.written = count
+
+    def places(self, store: PageStore, first: int, n: int) -> list[int]:
+        """Where tokens ``first`` to ``first + n - 1`` are."""
         return [self.pages[t // store.size].index * store.size + t % store.size for t in range(first, first + n)]
 
     def runs(self, store: PageStore) -> list[slice]:
@@ -113,12 +116,24 @@ class Pages(Held):
     def write(self, new: Tensor, slots: Tensor) -> None:
         """Write ``new`` (batch, n, ...) at ``slots`` (batch, n), one after another in each row."""
         n = slots.shape[1]
-        if not n:
-            return
-        firsts = slots[:, 0].tolist()
-        places = [p for row, first in zip(self._rows, firsts, strict=True) for p in row.places(self.store, first, n)]
-        tokens = self.store.tokens
-        tokens[torch.tensor(places, device=tokens.device)] = new.flatten(0, 1).to(tokens.dtype)
+        if n:
+            self.write_packed(new.flatten(0, 1), slots[:, 0].tolist(), [n] * len(slots))
+
+    def write_packed(self, new: Tensor, firsts: Sequence[int], counts: Sequence[int]) -> None:
+        """Write ``new`` (tokens, ...): of each row so many, from the place on that is its first."""
+        self.claim([first + n for first, n in zip(firsts, counts, strict=True)])
+        rows, tokens = zip(self._rows, firsts, counts, strict=True), self.store.tokens
+        places = [place for row, first, n in rows for place in row.places(self.store, first, n)]
+        tokens[torch.tensor(places, device=tokens.device)] = new.to(tokens.dtype)
+
+    def claim(self, counts: Sequence[int]) -> None:
+        """Take the pages that each row needs for so many tokens, which the caller then writes."""
+        for row, count in zip(self._rows, counts, strict=True):
+            row.claim(self.store, count)
+
+    def table(self) -> list[list[int]]:
+        """The pages of each row, by number."""
+        return [[page.index for page in row.pages] for row in self._rows]
 
     def runs(self, row: int) -> list[Tensor]:
         """What is kept of a row's tokens, in order, as views of the store."""

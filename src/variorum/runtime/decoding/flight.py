@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from variorum.core import Held, Layout, Memory, State, Streaming, VariorumError
+from variorum.core import Concluding, Held, Layout, Memory, State, Streaming, VariorumError
 
 
 class Flight(ABC):
@@ -236,5 +236,8 @@ def _first(
 ) -> tuple[Tensor, State]:
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)
     state = model.start(len(prompts)) if state is None else state
-    out, state = model.advance(torch.cat(list(prompts)), state, Layout.ragged(lengths), memory)
-    return out[lengths.cumsum(0) - 1], state
+    x, layout = torch.cat(list(prompts)), Layout.ragged(lengths)
+    if isinstance(model, Concluding):
+        return model.conclude(x, state, layout, memory)
+    out, state = model.advance(x, state, layout, memory)
+    return out[layout.ends], state

@@ -2,22 +2,23 @@
 
 import threading
 from array import array
-from collections.abc import Callable
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from variorum.core import Held, Layout, State
+from variorum.core import Layout, State
 from variorum.core.layout import positions
 from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.glu import GLU
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
 from variorum.layers.mixers.cache import roomy
-from variorum.layers.mixers.kernels.decode_step import BoundStep
+from variorum.layers.mixers.kernels.decode_step import BoundStep, Table
 from variorum.layers.mixers.kernels.row_attention import BoundRows
 from variorum.layers.mixers.kernels.token_code import Heads
+from variorum.layers.mixers.pages import Pages
 from variorum.layers.native.chain import Chain, Link
 from variorum.layers.native.tally import tell
 from variorum.models.blocks.block import Block, Shortcut
@@ -30,6 +31,7 @@ from variorum.runtime.engine.precision import Precision
 
 _FEW, _KEPT = 64, 16
 """Rows up to which what lies between kernels is kept for the next call; and of how many numbers of rows it is."""
+CACHES = "keys", "values"
 _ALONE = 1 << 17
 """Layers of so many multiplications are done by one thread: another would take longer to wake."""
 A = TypeVar("A", bound=Link)
@@ -76,38 +78,57 @@ class BlockShortcut(Shortcut):
         offsets, reach = _offsets(x, layout), self.attention.reach
         if reach is not None and int(offsets.diff().max()) > reach:
             return None
-        rows = x.reshape(-1, x.shape[-1]).contiguous()
-        made = self._passes.of(self, len(rows), _whole)
+        made = self._passes.of(self, x.numel() // x.shape[-1], _whole)
+        return self._among(made, x, layout, offsets)
+
+    def _among(self, made: "_Pass[BoundRows]", x: Tensor, layout: Layout | None, offsets: Tensor) -> Tensor:
+        """Answers to rows each of which sees itself."""
         made.attend.place(offsets)
         tell("attention", lambda: 4 * made.width * int(offsets.diff().square().sum()))
         where = None if made.places is None else positions(x, layout).expand(x.shape[:-1]).reshape(-1).contiguous()
-        return made.run(rows, where).view(x.shape)
+        return made.run(x.reshape(-1, x.shape[-1]).contiguous(), where).view(x.shape)
 
     def advance(self, x: Tensor, state: State, layout: Layout | None) -> tuple[Tensor, State] | None:
-        piece = layout is not None and layout.packed
-        if piece or not self._able(x) or x.dim() != 3 or x.shape[1] != 1 or not len(x) or self.steps is None:
+        if not self._able(x) or not x.numel() or self.steps is None:
             return None
-        keys, values, length = state["keys"], state["values"], state.tensor("length")
-        if isinstance(keys, Held) or isinstance(values, Held):
+        told = state.tensor("length").tolist()
+        known = all(isinstance(state[name], Tensor | Pages) for name in CACHES)
+        if min(told, default=-1) < 0 or not known:
             return None
-        told, reach = length.tolist(), self.attention.reach
-        if min(told, default=-1) < 0:
-            return None
+        if layout is None or not layout.packed:
+            return self._go_on(x, state, told) if x.dim() == 3 and x.shape[1] == 1 else None
+        return None if any(told) else self._read(x, state, layout)
+
+    def _go_on(self, x: Tensor, state: State, told: Sequence[int]) -> tuple[Tensor, State] | None:
+        """One new token of each row, (rows, 1, dim), behind so many."""
+        length, reach = state.tensor("length"), self.attention.reach
+        made = self._passes.of(self, len(x), _step)
         if reach is None:
-            used = max(told)
-            keys, values = after = tuple(roomy(cast(Tensor, t), used + 1).contiguous() for t in (keys, values))
+            used, slots = max(told), length
+            after = _placed(made, state, told, used + 1)
         else:
-            used = min(told[0], reach - 1)
+            used, slots = min(told[0], reach - 1), length.clamp_max(reach - 1)
             if any(min(n, reach - 1) != used for n in told):
                 return None
-            (keys, first), (values, second) = (moved_on(cast(Tensor, t), used) for t in (keys, values))
+            (keys, first), (values, second) = (moved_on(state.tensor(name), used) for name in CACHES)
+            made.attend.place(keys, values, slots, used + 1, made.threads)
             after = first, second
-        made = self._passes.of(self, len(x), _step)
-        slots = length if reach is None else length.clamp_max(used)
-        made.attend.place(keys, values, slots, used + 1, made.threads)
+        if after is None:
+            return None
         tell("attention", lambda: 4 * made.width * int((slots + 1).sum()))
         y = made.run(x.reshape(-1, x.shape[-1]).contiguous(), length).view(x.shape)
-        return y, State(keys=after[0], values=after[1], length=length + 1)
+        return y, State(**dict(zip(CACHES, after, strict=True)), length=length + 1)
+
+    def _read(self, x: Tensor, state: State, layout: Layout) -> tuple[Tensor, State] | None:
+        """Packed tokens (tokens, dim) of rows that have none before them, which are kept."""
+        reach, offsets = self.attention.reach, _offsets(x, layout)
+        counts = offsets.diff()
+        if self.qkv.gives is not torch.float32 or (reach is not None and int(counts.max()) > reach):
+            return None
+        made = self._passes.of(self, len(x), _whole)
+        y = self._among(made, x, layout, offsets)
+        caches = [_kept(state[name], new, layout, reach) for name, new in zip(CACHES, made.new, strict=True)]
+        return y, State(**dict(zip(CACHES, caches, strict=True)), length=counts)
 
     def _able(self, x: Tensor) -> bool:
         fits = x.dtype == torch.float32 and x.is_cpu and x.shape[-1] == self.qkv.in_features
@@ -128,6 +149,7 @@ class _Pass(Generic[A]):
         self._held, self.width = (qkv, answer, middle, inner), part.heads * part.head_dim
         self.places = None if short.places is None else short.places(qkv)
         q, k, v = qkv.split((part.heads, part.kv_heads, part.kv_heads), dim=1)
+        self.new = k, v
         self.attend = attend(short, q, k, v, answer)
         links: list[Link] = [
             short.qkv.bound(x, qkv.flatten(1)),
@@ -195,6 +217,46 @@ class _Passes:
                 made.pop(next(iter(made)))
             made[key] = _Pass(short, rows, attend)
         return made[key]
+
+
+def _placed(made: _Pass[BoundStep], state: State, told: Sequence[int], longest: int) -> Sequence[Any] | None:
+    """The caches with room for a token more of each row, as the next pass uses them; None for other kinds of them."""
+    length, caches = state.tensor("length"), [state[name] for name in CACHES]
+    pages = [cache for cache in caches if isinstance(cache, Pages)]
+    if not pages:
+        keys, values = (roomy(state.tensor(name), longest).contiguous() for name in CACHES)
+        made.attend.place(keys, values, length, longest, made.threads)
+        return keys, values
+    if len(pages) != len(caches) or any(cache.store.tokens.dtype != torch.float32 for cache in pages):
+        return None
+    for cache in pages:
+        cache.claim([n + 1 for n in told])
+    keys, values = (cache.store.tokens for cache in pages)
+    made.attend.place_pages(keys, values, _table(pages), length, longest, made.threads)
+    return pages
+
+
+def _table(caches: Sequence[Pages]) -> Table:
+    """Where the pages of keys and values lie, which are alike and as many of each row."""
+    told, tokens = [cache.table() for cache in caches], caches[0].store.tokens
+    most, size = max(map(len, told[0])), caches[0].store.size
+    numbers = torch.tensor([[row + [0] * (most - len(row)) for row in side] for side in told])
+    return Table(numbers.movedim(0, -1).contiguous() * (size * tokens.stride(0) * tokens.element_size()), size)
+
+
+def _kept(cache: Any, new: Tensor, layout: Layout, reach: int | None) -> Any:
+    """An empty cache with the keys, or values, of packed rows (tokens, kv_heads, head_dim)."""
+    if isinstance(cache, Pages):
+        cache.write_packed(new, [0] * len(layout.lengths), layout.lengths)
+        return cache
+    counts = torch.tensor(layout.lengths)
+    rows, places = torch.repeat_interleave(counts), positions(new, layout)
+    if reach is None:
+        cache = roomy(cache, max(layout.lengths))
+    else:
+        cache, places = cache.clone(), places + (reach - counts)[rows]
+    cache[rows, places] = new
+    return cache
 
 
 def _offsets(x: Tensor, layout: Layout | None) -> Tensor:

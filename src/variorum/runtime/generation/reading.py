@@ -80,13 +80,15 @@ class Reading:
         return [i for i, (opened, _) in enumerate(pieces) if not opened.left]
 
     def _pieces(self) -> list[tuple[Opened, Tensor]]:
-        """What is read next of each prompt, first come, first served."""
+        """What is read next of each prompt, first come, first served; none is cut that would fit a piece of its own."""
         room, pieces = self.chunk, []
         for opened in self.opened:
             n = opened.left
             if self.prefixes is not None:
                 n = min(n, self.prefixes.every - opened.done % self.prefixes.every)
-            if room is not None:
+            if room is not None and self.chunk is not None:
+                if room < n <= self.chunk:
+                    break
                 n = min(n, room)
                 room -= n
             if n:

@@ -44,7 +44,8 @@ def read_model(held: Container, *, dtype: torch.dtype = torch.float32) -> Loaded
     tensors = family.naming(spec).to_ours(theirs, shapes_of(spec))
     model = spec.build()
     fill(model, tensors)
-    return Loaded(model.eval(), read_vocabulary(held.metadata), config)
+    licence = read_licence(held.metadata)
+    return Loaded(model.eval(), read_vocabulary(held.metadata), config, str(licence) if licence else None)
 
 
 def _check_whole(held: Container) -> None:

@@ -22,11 +22,15 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a folder holds: the model in eval mode, its tokenizer (None: the folder has none), and its config.json."""
+    """What a folder holds: the model in eval mode, its tokenizer (None: the folder has none), and its config.json.
+
+    licence: of the weights, where a file declares it.
+    """
 
     model: Skeleton
     tokenizer: Tokenizer | None
     config: Mapping[str, Any]
+    licence: str | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write all of it to a folder."""

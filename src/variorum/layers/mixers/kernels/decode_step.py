@@ -1,12 +1,12 @@
 """One new token a row: kept, and attending to what is kept, in one call. For contexts that a cache of a core holds."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from variorum.core import VariorumError
@@ -15,12 +15,33 @@ from variorum.layers.mixers.kernels.token_code import Heads, TokenCode
 from variorum.layers.native.machine_code import bits
 from variorum.layers.native.writer import LOG2E, Writer
 
-_CALL = ("q", "key", "value", "keys", "values", "lengths", "answer", "room", "scale", "batch", "longest", "q_row",
-         "key_row", "key_head", "value_row", "value_head", "keys_row", "keys_token", "keys_head", "values_row",
+_CALL = ("q", "key", "value", "keys", "values", "pages", "lengths", "answer", "room", "scale", "batch", "longest",
+         "most", "page", "q_row", "key_row", "key_head", "value_row", "value_head", "keys_token", "keys_head",
          "values_token", "values_head")  # fmt: skip
 """What a call tells: addresses, then numbers, then the bytes from a row, token or head to the next."""
+_ADDRESSES = 9
+"""The first so many of them are addresses."""
 _Lies = tuple[torch.Size, tuple[int, ...], torch.dtype]
 """Shape, strides and type of a tensor."""
+
+
+class Table(NamedTuple):
+    """Where rows lie in pages of ``size`` tokens: ``first[row, i]`` are the bytes from the first of the keys, and of
+    the values, to those of the row's page ``i``.
+    """
+
+    first: Int64[Tensor, "rows pages 2"]
+    size: int
+
+    @classmethod
+    def whole(cls, keys: Tensor, values: Tensor) -> "Table":
+        """Of caches (batch, capacity, ...), in which each row is one page."""
+        return cls(_whole(len(keys), *(t.stride(0) * t.element_size() for t in (keys, values))), keys.shape[1])
+
+
+@lru_cache(maxsize=256)
+def _whole(rows: int, *steps: int) -> Tensor:
+    return torch.arange(rows)[:, None, None] * torch.tensor(steps)
 
 
 def decode_step(
@@ -59,10 +80,11 @@ def decode_step(
     q, lengths = kind.asking(q), lengths.contiguous()
     answer = torch.empty(q.shape)
     room = torch.empty(threads, longest + 2, kind.line)
+    first, size = Table.whole(keys, values)
     table = array("q", (
-        q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), keys.data_ptr(), values.data_ptr(), lengths.data_ptr(),
-        answer.data_ptr(), room.data_ptr(), bits(scale * LOG2E), len(told), longest,
-        q.stride(0) * q.element_size(), *fits,
+        q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), keys.data_ptr(), values.data_ptr(), first.data_ptr(),
+        lengths.data_ptr(), answer.data_ptr(), room.data_ptr(), bits(scale * LOG2E), len(told), longest,
+        first.shape[1], size, q.stride(0) * q.element_size(), *fits,
     ))  # fmt: skip
     _kernel(kind)(table.buffer_info()[0], threads)
     return answer.to(keys.dtype) if kind.short else answer
@@ -72,7 +94,7 @@ class BoundStep:
     """:func:`decode_step` of float32 for tensors that stay where they are, as a link of a chain of kernels.
 
     q, k_new, v_new: (batch, heads, head_dim) and (batch, kv_heads, head_dim), each head in one piece.    answer: like
-    q, contiguous. The caches may be others at each call (:meth:`place`).
+    q, contiguous. The caches may be others at each call (:meth:`place`, :meth:`place_pages`).
     """
 
     def __init__(self, q: Tensor, k_new: Tensor, v_new: Tensor, answer: Tensor, kind: Heads, *, scale: float) -> None:
@@ -80,10 +102,10 @@ class BoundStep:
         size = q.element_size()
         steps = [size * t.stride(axis) for t in (k_new, v_new) for axis in (0, 1)]
         self._new, self._known = k_new.shape, tuple[Any, ...]()
-        self._call = array("q", [
-            q.data_ptr(), k_new.data_ptr(), v_new.data_ptr(), 0, 0, 0, answer.data_ptr(), 0, bits(scale * LOG2E),
-            len(q), 0, size * q.stride(0), *steps, *[0] * 6,
-        ])  # fmt: skip
+        told = {"q": q.data_ptr(), "key": k_new.data_ptr(), "value": v_new.data_ptr(), "answer": answer.data_ptr(),
+                "scale": bits(scale * LOG2E), "batch": len(q), "q_row": size * q.stride(0),
+                **dict(zip(("key_row", "key_head", "value_row", "value_head"), steps, strict=True))}  # fmt: skip
+        self._call = array("q", [told.get(name, 0) for name in _CALL])
         self.table = array("q", [self._call.buffer_info()[0]])
 
     def place(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int, threads: int) -> None:
@@ -93,22 +115,35 @@ class BoundStep:
         """
         told = tuple((t.shape, t.stride(), t.dtype) for t in (keys, values, lengths))
         if told != self._known or longest > keys.shape[1]:
-            self._check(keys, values, lengths, longest)
+            self._check(keys, values, lengths, longest, keys.shape[:2])
             self._known = told
+        self._place(keys, values, Table.whole(keys, values), lengths, longest, threads)
+
+    def place_pages(
+        self, keys: Tensor, values: Tensor, table: Table, lengths: Tensor, longest: int, threads: int
+    ) -> None:
+        """The same for tokens (tokens, kv_heads, head_dim) of caches in pages, which lie alike."""
+        rows, pages, _ = table.first.shape
+        self._check(keys, values, lengths, longest, (rows, pages * table.size))
+        self._place(keys, values, table, lengths, longest, threads)
+
+    def _place(self, keys: Tensor, values: Tensor, table: Table, lengths: Tensor, longest: int, threads: int) -> None:
         if longest > self._longest:
             self._longest = 2 * longest
             self._room = torch.empty(threads, self._longest + 2, self._line)
-        call, size = self._call, keys.element_size()
-        call[3:6] = array("q", (keys.data_ptr(), values.data_ptr(), lengths.data_ptr()))
-        call[7], call[10] = self._room.data_ptr(), longest
-        row, token, head, _ = (size * step for step in keys.stride())
-        call[16:22] = array("q", (row, token, head, row, token, head))
+        call, (token, head, _) = self._call, (keys.element_size() * step for step in keys.stride()[-3:])
+        self._first = table.first
+        call[3:7] = array("q", (keys.data_ptr(), values.data_ptr(), table.first.data_ptr(), lengths.data_ptr()))
+        call[8], call[11] = self._room.data_ptr(), longest
+        call[12:14] = array("q", (table.first.shape[1], table.size))
+        call[19:23] = array("q", (token, head, token, head))
 
-    def _check(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int) -> None:
-        fits = keys.shape[0::2] == self._new[0:2] and keys.shape[3] == self._new[2] and keys.shape == values.shape
+    def _check(self, keys: Tensor, values: Tensor, lengths: Tensor, longest: int, room: Sequence[int]) -> None:
+        """keys, values: (..., kv_heads, head_dim).    room: rows, and tokens that each has room for."""
+        fits = keys.shape[-2:] == self._new[1:] and keys.shape == values.shape and room[0] == self._new[0]
         alike = keys.stride() == values.stride() and keys.dtype == values.dtype == torch.float32
-        whole = keys.stride(3) == 1 and lengths.shape == self._new[:1] and lengths.dtype == torch.int64
-        if not (fits and alike and whole and lengths.is_contiguous() and longest <= keys.shape[1]):
+        whole = keys.stride(-1) == 1 and lengths.shape == self._new[:1] and lengths.dtype == torch.int64
+        if not (fits and alike and whole and lengths.is_contiguous() and longest <= room[1]):
             raise VariorumError("decode step", expected=f"caches for new keys {tuple(self._new)} and {longest} tokens, "
                                 "which lie alike, float32, and a length of each row",
                                 found=f"{tuple(keys.shape)}, {tuple(values.shape)} of {keys.dtype}, lengths "
@@ -135,8 +170,8 @@ def decode_step_naive(
 
 @lru_cache(maxsize=256)
 def _fits(*told: _Lies) -> tuple[int, ...]:
-    """Bytes from a row, a token and a head to the next, of new keys, new values and both caches; nothing where their
-    heads do not lie in one piece.
+    """Bytes to the next row and head of new keys and values, and to the next token and head of caches; nothing where
+    their heads do not lie in one piece.
     """
     shapes, strides, types = zip(*told, strict=True)
     q, key, value, keys, values, lengths = shapes
@@ -153,7 +188,7 @@ def _fits(*told: _Lies) -> tuple[int, ...]:
     *kept, _ = strides[1:]
     if any(steps[-1] != 1 for steps in kept):
         return ()
-    return tuple(step * types[0].itemsize for steps in kept for step in steps[:-1])
+    return tuple(step * types[0].itemsize for steps in kept for step in steps[-3:-1])
 
 
 def _places(lengths: Tensor, capacity: int) -> list[int]:
@@ -175,39 +210,56 @@ def _kernel(kind: Heads) -> Callable[..., Any]:
     """Does jobs (row, kv head), which count by their tokens: each thread what follows one another in memory."""
     w = Writer(["call"], threads=True)
     b, call = w.b, w.fields(w["call"], w.number(0), _CALL)
-    place = {name: b.inttoptr(call[name], w.ptr) for name in _CALL[:8]}
+    place = {name: b.inttoptr(call[name], w.ptr) for name in _CALL[:_ADDRESSES]}
     scale = b.bitcast(b.trunc(call["scale"], w.i32), w.f32)
     code = TokenCode(w, kind)
     scores = w.at(place["room"], b.mul(w.thread, w.times(b.add(call["longest"], w.number(2)), 4 * kind.line)))
     spare = w.at(scores, w.times(call["longest"], 4 * kind.line))
     steps = {name: (call[f"{name}_token"], call[f"{name}_head"]) for name in ("keys", "values")}
 
-    def count(row: Any) -> Any:
+    def tokens_of(row: Any) -> Any:
         return b.add(w.load(w.at(place["lengths"], w.times(row, 8)), w.i64), w.number(1))
 
     tokens, before = w.variable(w.number(0)), w.variable(w.number(0))
     with w.loop(0, call["batch"]) as row:
-        tokens.set(b.add(tokens.get(), count(row)))
+        tokens.set(b.add(tokens.get(), tokens_of(row)))
     share = w.shares(w.times(tokens.get(), kind.kv_heads))
     with w.loop(0, call["batch"]) as row:
-        own = count(row)
+        own = tokens_of(row)
         heads = low, high = tuple(_first(w, b.sub(end, before.get()), own, kind.kv_heads) for end in share)
         before.set(b.add(before.get(), w.times(own, kind.kv_heads)))
         with b.if_then(b.icmp_signed("<", low, high)):
-            kept = {name: w.at(place[name], b.mul(row, call[f"{name}_row"])) for name in steps}
+            book = w.at(place["pages"], w.times(b.mul(row, call["most"]), 16))
+            last, where = (divide(b.sub(own, w.number(1)), call["page"]) for divide in (b.sdiv, b.srem))
+            more = b.icmp_signed("<", b.add(row, w.number(1)), call["batch"])
+            behind = b.select(more, call["most"], last)
+
+            def page(i: Any, name: str, book: Any = book) -> Any:
+                beside = 8 * list(steps).index(name)
+                return w.at(place[name], w.load(w.at(book, w.times(i, 16), beside), w.i64))
+
+            def each_page(name: str, after: Any, page: Any = page, last: Any = last, own: Any = own) -> Iterator[Any]:
+                """Writes once what is done with a page: gives its place, tokens and their scores, and what follows."""
+                with w.loop(0, b.add(last, w.number(1))) as i:
+                    first, goes_on = b.mul(i, call["page"]), b.icmp_signed("<", i, last)
+                    count = b.select(goes_on, call["page"], b.sub(own, first))
+                    next_ = page(b.select(goes_on, b.add(i, w.number(1)), last), name)
+                    then = b.select(goes_on, next_, after), steps[name][0]
+                    yield page(i, name), count, w.at(scores, w.times(first, 4 * kind.line)), then
+
             with w.loop(low, high) as head:
                 for new, name in (("key", "keys"), ("value", "values")):
                     source = w.at(place[new], b.mul(row, call[f"{new}_row"]), b.mul(head, call[f"{new}_head"]))
-                    at = w.at(kept[name], b.mul(b.sub(own, w.number(1)), steps[name][0]), b.mul(head, steps[name][1]))
+                    at = w.at(page(last, name), b.mul(where, steps[name][0]), b.mul(head, steps[name][1]))
                     code.copy(source, at)
             sums = w.at(place["answer"], w.times(row, 4 * kind.count * kind.width))
             q = w.at(place["q"], b.mul(row, call["q_row"]))
-            after = w.at(kept["keys"], call["keys_row"])
             code.begin(heads, spare, sums)
-            code.scores(q, kept["keys"], steps["keys"], heads, own, scores, (kept["values"], steps["values"][0]))
+            for at, count, into, then in each_page("keys", page(w.number(0), "values")):
+                code.scores(q, at, steps["keys"], heads, count, into, then)
             code.tops(scores, scale, heads, own, spare)
-            code.weigh(scores, scale, kept["values"], steps["values"], heads, own, spare, sums,
-                       (after, steps["keys"][0]))  # fmt: skip
+            for at, count, into, then in each_page("values", page(behind, "keys")):
+                code.weigh(into, scale, at, steps["values"], heads, count, spare, sums, then)
             code.settle(sums, heads)
             code.divide(sums, w.at(spare, 4 * kind.line), heads)
     return w.compiled()
