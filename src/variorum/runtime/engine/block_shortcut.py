@@ -3,7 +3,7 @@
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from variorum.layers.channels.activation import Activation
 from variorum.layers.channels.glu import GLU
 from variorum.layers.channels.mlp import MLP
 from variorum.layers.mixers.attention import Attention
-from variorum.layers.mixers.cache import roomy
-from variorum.layers.mixers.kernels.decode_step import BoundStep, Table
+from variorum.layers.mixers.kernels.decode_step import BoundStep
 from variorum.layers.mixers.kernels.row_attention import BoundRows
 from variorum.layers.mixers.kernels.token_code import Heads
-from variorum.layers.mixers.pages import Pages
 from variorum.layers.native.chain import Chain, Link
 from variorum.layers.native.tally import tell
 from variorum.models.blocks.block import Block, Shortcut
+from variorum.runtime.engine import caches
+from variorum.runtime.engine.caches import CACHES
 from variorum.runtime.engine.joins import Join, join_of
 from variorum.runtime.engine.linears.choose import NUMBERS, inner_type
 from variorum.runtime.engine.linears.native import NativeLinear
@@ -31,7 +31,6 @@ from variorum.runtime.engine.precision import Precision
 
 _FEW, _KEPT = 64, 16
 """Rows up to which what lies between kernels is kept for the next call; and of how many numbers of rows it is."""
-CACHES = "keys", "values"
 _ALONE = 1 << 17
 """Layers of so many multiplications are done by one thread: another would take longer to wake."""
 A = TypeVar("A", bound=Link)
@@ -92,8 +91,7 @@ class BlockShortcut(Shortcut):
         if not self._able(x) or not x.numel() or self.steps is None:
             return None
         told = state.tensor("length").tolist()
-        known = all(isinstance(state[name], Tensor | Pages) for name in CACHES)
-        if min(told, default=-1) < 0 or not known:
+        if min(told, default=-1) < 0 or not caches.known(state):
             return None
         if layout is None or not layout.packed:
             return self._go_on(x, state, told) if x.dim() == 3 and x.shape[1] == 1 else None
@@ -105,19 +103,19 @@ class BlockShortcut(Shortcut):
         made = self._passes.of(self, len(x), _step)
         if reach is None:
             used, slots = max(told), length
-            after = _placed(made, state, told, used + 1)
+            after = caches.placed(made.attend, state, told, used + 1, made.threads)
         else:
             used, slots = min(told[0], reach - 1), length.clamp_max(reach - 1)
             if any(min(n, reach - 1) != used for n in told):
                 return None
             (keys, first), (values, second) = (moved_on(state.tensor(name), used) for name in CACHES)
             made.attend.place(keys, values, slots, used + 1, made.threads)
-            after = first, second
+            after = caches.Pair(first, second)
         if after is None:
             return None
         tell("attention", lambda: 4 * made.width * int((slots + 1).sum()))
         y = made.run(x.reshape(-1, x.shape[-1]).contiguous(), length).view(x.shape)
-        return y, State(**dict(zip(CACHES, after, strict=True)), length=length + 1)
+        return y, State(**after._asdict(), length=length + 1)
 
     def _read(self, x: Tensor, state: State, layout: Layout) -> tuple[Tensor, State] | None:
         """Packed tokens (tokens, dim) of rows that have none before them, which are kept."""
@@ -127,8 +125,10 @@ class BlockShortcut(Shortcut):
             return None
         made = self._passes.of(self, len(x), _whole)
         y = self._among(made, x, layout, offsets)
-        caches = [_kept(state[name], new, layout, reach) for name, new in zip(CACHES, made.new, strict=True)]
-        return y, State(**dict(zip(CACHES, caches, strict=True)), length=counts)
+        keys, values = (
+            caches.filled(state[name], new, layout, reach) for name, new in zip(CACHES, made.new, strict=True)
+        )
+        return y, State(keys=keys, values=values, length=counts)
 
     def _able(self, x: Tensor) -> bool:
         fits = x.dtype == torch.float32 and x.is_cpu and x.shape[-1] == self.qkv.in_features
@@ -217,46 +217,6 @@ class _Passes:
                 made.pop(next(iter(made)))
             made[key] = _Pass(short, rows, attend)
         return made[key]
-
-
-def _placed(made: _Pass[BoundStep], state: State, told: Sequence[int], longest: int) -> Sequence[Any] | None:
-    """The caches with room for a token more of each row, as the next pass uses them; None for other kinds of them."""
-    length, caches = state.tensor("length"), [state[name] for name in CACHES]
-    pages = [cache for cache in caches if isinstance(cache, Pages)]
-    if not pages:
-        keys, values = (roomy(state.tensor(name), longest).contiguous() for name in CACHES)
-        made.attend.place(keys, values, length, longest, made.threads)
-        return keys, values
-    if len(pages) != len(caches) or any(cache.store.tokens.dtype != torch.float32 for cache in pages):
-        return None
-    for cache in pages:
-        cache.claim([n + 1 for n in told])
-    keys, values = (cache.store.tokens for cache in pages)
-    made.attend.place_pages(keys, values, _table(pages), length, longest, made.threads)
-    return pages
-
-
-def _table(caches: Sequence[Pages]) -> Table:
-    """Where the pages of keys and values lie, which are alike and as many of each row."""
-    told, tokens = [cache.table() for cache in caches], caches[0].store.tokens
-    most, size = max(map(len, told[0])), caches[0].store.size
-    numbers = torch.tensor([[row + [0] * (most - len(row)) for row in side] for side in told])
-    return Table(numbers.movedim(0, -1).contiguous() * (size * tokens.stride(0) * tokens.element_size()), size)
-
-
-def _kept(cache: Any, new: Tensor, layout: Layout, reach: int | None) -> Any:
-    """An empty cache with the keys, or values, of packed rows (tokens, kv_heads, head_dim)."""
-    if isinstance(cache, Pages):
-        cache.write_packed(new, [0] * len(layout.lengths), layout.lengths)
-        return cache
-    counts = torch.tensor(layout.lengths)
-    rows, places = torch.repeat_interleave(counts), positions(new, layout)
-    if reach is None:
-        cache = roomy(cache, max(layout.lengths))
-    else:
-        cache, places = cache.clone(), places + (reach - counts)[rows]
-    cache[rows, places] = new
-    return cache
 
 
 def _offsets(x: Tensor, layout: Layout | None) -> Tensor:
