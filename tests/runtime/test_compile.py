@@ -18,6 +18,7 @@ from variorum.layers.mixers.attention import Attention
 from variorum.layers.patterns.causal import Causal
 from variorum.runtime.bundle import load, save
 from variorum.runtime.engine import compile as module
+from variorum.runtime.engine import measure
 from variorum.runtime.engine.door import by_length
 from variorum.runtime.engine.flops import flops
 from variorum.runtime.engine.kernels.product import Numbers
@@ -29,6 +30,7 @@ from variorum.runtime.engine.linears.native import fits
 from variorum.runtime.engine.measure import cosine, error
 from variorum.runtime.engine.plan import Plan
 from variorum.runtime.engine.precision import TOLERANCES, Precision, missing
+from variorum.runtime.engine.sample import rows_for
 from variorum.runtime.engine.sites import find_sites, rewritten, sharing
 from variorum.runtime.generate import generate
 from variorum.systems.bytetransformer import Answer, bytetransformer
@@ -400,3 +402,20 @@ def test_images_are_made_up_and_auto_keeps_its_tolerance() -> None:
     engine = variorum.compile(model, tell=silent)
     assert engine.plan.error <= engine.plan.tolerance
     assert engine(torch.randn(3, 1, 8, 8)).shape == (3, 3)
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((7, 5), 3), ((2, 3, 5), 1), ((13,), 4)])
+def test_answers_are_compared_piece_by_piece_as_at_once(shape: tuple[int, ...], rows: int, monkeypatch) -> None:
+    wanted = torch.randn(shape)
+    found = wanted + 0.1 * torch.randn(shape)
+    at_once = measure.error(found, wanted), measure.cosine(found, wanted)
+    monkeypatch.setattr(measure, "TOGETHER", rows * 5)
+    assert measure.error(found, wanted) == pytest.approx(at_once[0], rel=1e-12)
+    assert measure.cosine(found, wanted) == pytest.approx(at_once[1], rel=1e-12)
+    wanted[..., -1] = torch.inf
+    assert measure.error(found, wanted) == torch.inf
+
+
+def test_a_large_vocabulary_is_answered_for_fewer_rows() -> None:
+    """A search holds the answers many times: 16 rows of 64 tokens of 262,144 words are a gigabyte each time."""
+    assert rows_for(256, 64) == 16 and rows_for(262_144, 64) == 2 and rows_for(10**9, 64) == 1

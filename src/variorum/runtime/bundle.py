@@ -16,6 +16,7 @@ import torch
 import variorum
 from variorum.core import Part, Spec, VariorumError
 from variorum.core.spec import read_json
+from variorum.data.continuing import Continuing
 from variorum.data.preprocess import Preprocess
 from variorum.data.task import Task
 from variorum.runtime import weights
@@ -23,6 +24,7 @@ from variorum.runtime.card import model_card
 from variorum.runtime.engine.compile import compile as compile_model
 from variorum.runtime.engine.engine import Engine
 from variorum.runtime.engine.plan import Plan
+from variorum.runtime.engine.sample import LONGEST, ROWS, rows_for
 from variorum.runtime.trial import build, survey, try_build
 from variorum.runtime.written import answer
 
@@ -34,8 +36,6 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 BUNDLE, WEIGHTS, CARD = "bundle.json", "weights.safetensors", "README.md"
 LARGEST_TEXT = 64 << 20
-SAMPLE_ROWS, SAMPLE_LENGTH = 16, 64
-"""Of what a model is compiled on, where nothing else is given."""
 KEYS = frozenset(
     {
         "sha256",
@@ -112,7 +112,9 @@ class Bundle:
         if self.plan is not None and not options:
             return compile_model(self.model, plan=self.plan, tell=log.info)
         if "sample" not in options and self.preprocess is not None:
-            options["sample"] = self.preprocess.build().sample(SAMPLE_ROWS, SAMPLE_LENGTH)
+            preprocess = self.preprocess.build()
+            rows = rows_for(preprocess.vocab, LONGEST) if isinstance(preprocess, Continuing) else ROWS
+            options["sample"] = preprocess.sample(rows, LONGEST)
         engine = compile_model(self.model, **options)
         self.plan = engine.plan
         return engine

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 ROUNDS, LEAST = 5, 0.01
 """Rounds in which candidates take turns, and seconds that a visit lasts at least."""
+TOGETHER = 1 << 22
+"""Numbers of answers that are compared at a time: in double precision, with their differences, they take memory."""
 
 
 class Call(NamedTuple):
@@ -66,7 +68,7 @@ def seconds(candidates: Sequence[Callable[[], object]], *, rounds: int = ROUNDS)
 def error(found: Any, wanted: Any) -> float:
     """|found - wanted| / |wanted| over all finite numbers of an answer; infinite if others are not found alike."""
     apart, size = 0.0, 0.0
-    for a, b in _pairs(found, wanted):
+    for a, b in _pieces(found, wanted):
         finite = b.isfinite()
         if not torch.equal(a[~finite], b[~finite].to(a.dtype)) and not bool(b[~finite].isnan().all()):
             return math.inf
@@ -84,7 +86,7 @@ def cosine(found: Any, wanted: Any) -> float:
     Of finite numbers that are wanted; -1 where others are found in their place.
     """
     worst = 1.0
-    for a, b in _pairs(found, wanted):
+    for a, b in _pieces(found, wanted):
         if a.numel() and a.dim():
             finite = b.isfinite()
             a, b = (t.double().where(finite, 0.0) for t in (a, b))
@@ -94,6 +96,13 @@ def cosine(found: Any, wanted: Any) -> float:
     return worst
 
 
-def _pairs(found: Any, wanted: Any) -> list[tuple[Tensor, Tensor]]:
-    pairs = zip(tree_leaves(found), tree_leaves(wanted), strict=True)
-    return [(a, b) for a, b in pairs if isinstance(b, Tensor) and b.is_floating_point()]
+def _pieces(found: Any, wanted: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tensors of numbers and those that are wanted; large ones some of their rows at a time."""
+    for a, b in zip(tree_leaves(found), tree_leaves(wanted), strict=True):
+        if not (isinstance(b, Tensor) and b.is_floating_point()):
+            continue
+        if b.numel() <= TOGETHER or b.dim() < 2 or a.shape != b.shape:
+            yield a, b
+        else:
+            rows = max(1, TOGETHER // b.shape[-1])
+            yield from zip(a.flatten(0, -2).split(rows), b.flatten(0, -2).split(rows), strict=True)

@@ -9,6 +9,8 @@ from variorum.core import Embed, Layout, Part, Skeleton, Spec, VariorumError
 from variorum.runtime.engine.measure import Call
 
 ROWS, LONGEST, IMAGES = 16, 64, 4
+SCORES = 1 << 25
+"""Scores of words that a sample is answered with at most: a search for a plan holds them many times."""
 SEED = 0
 
 
@@ -35,8 +37,14 @@ def made_up(model: nn.Module) -> Call:
     )
 
 
+def rows_for(vocab: int, length: int) -> int:
+    """Rows of a sample for a vocabulary of so many words."""
+    return max(1, min(ROWS, SCORES // (vocab * length)))
+
+
 def _tokens(vocab: int, longest: int, generator: torch.Generator) -> Call:
-    lengths = [max(1, longest * (row + 1) // ROWS) for row in range(ROWS)]
+    rows = rows_for(vocab, longest)
+    lengths = [max(1, longest * (row + 1) // rows) for row in range(rows)]
     ids = torch.randint(vocab, (sum(lengths),), generator=generator)
     return Call((ids,), {"layout": Layout.ragged(lengths)})
 
