@@ -105,20 +105,20 @@ def test_conversion_replaces_the_named_modules_alone():
 def test_learners_come_near_what_they_stand_for():
     """After at most 30 s of module-wise distillation the error of h(x, N) is under 10% of the answer's length in each
     feed-forward network of a small ViT, and the error of h(x, k) does not rise with k (by 0.002 at most), on held-out
-    pictures; in its projections by 0.005 (0.0028 was found, on a plateau of 0.21). At equal cost the learners of a
-    D x D projection have D / 2 units together, which cannot hold its rank: their error stays above 10% (0.14 to 0.41
-    were found).
+    pictures; in its projections it does not rise either, once they have been taught as long (after a quarter of the
+    steps learners that are half taught spoil what those before them say by up to 0.0028). At equal cost the learners of
+    a D x D projection have D / 2 units together, which cannot hold its rank: 0.07 to 0.17 is left of it.
     """
     model, task = trained(150)
-    for names, steps, most, rise in ((("blocks.*.channels",), 600, 0.1, 2e-3), (("blocks.*.mixer",), 150, 0.6, 5e-3)):
+    for names, most in ((("blocks.*.channels",), 0.1), (("blocks.*.mixer",), 0.3)):
         small, pairs = adaptive_modules(model, names)
         began = time.process_time()
-        teach_learners(small, model, pairs, task, steps=steps, batch=16, lr=1e-2)
+        teach_learners(small, model, pairs, task, steps=600, batch=16, lr=1e-2)
         assert time.process_time() - began < 30
         found = errors(small, model, pairs, next(iter(task.held_out("test", 64))).inputs)
         for name, error in found.items():
             assert error[-1] < most, (name, error)
-            assert (error.diff() <= rise).all(), (name, error)
+            assert (error.diff() <= 2e-3).all(), (name, error)
 
 
 def test_gates_learn_to_choose_what_is_enough():

@@ -87,8 +87,7 @@ def _advantages(critic: Part | None, given: Answered, rewards: Tensor, group: in
         each = group_relative(rewards.view(-1, group)).flatten()[rows]
         return each, each
     values = of_answers(critic, given).squeeze(-1)
-    last = given.layout.offsets[1:] - 1  # type: ignore[index]  # packed
-    paid = torch.zeros_like(values).index_put((last,), rewards.to(values.dtype))
+    paid = torch.zeros_like(values).index_put((given.layout.ends,), rewards.to(values.dtype))
     raw = generalised(paid, values, given.layout)
     return (raw - raw.mean()) / (raw.std(correction=0) + 1e-6), raw + values
 

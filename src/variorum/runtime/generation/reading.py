@@ -1,5 +1,6 @@
 """Prompts on their way into a model, piece by piece, beside rows that are written."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -81,16 +82,16 @@ class Reading:
 
     def _pieces(self) -> list[tuple[Opened, Tensor]]:
         """What is read next of each prompt, first come, first served; none is cut that would fit a piece of its own."""
-        room, pieces = self.chunk, []
+        room = chunk = sys.maxsize if self.chunk is None else self.chunk
+        pieces = []
         for opened in self.opened:
             n = opened.left
             if self.prefixes is not None:
                 n = min(n, self.prefixes.every - opened.done % self.prefixes.every)
-            if room is not None and self.chunk is not None:
-                if room < n <= self.chunk:
-                    break
-                n = min(n, room)
-                room -= n
+            if room < n <= chunk:
+                break
+            n = min(n, room)
+            room -= n
             if n:
                 pieces.append((opened, opened.ticket.request.prompt[opened.done : opened.done + n]))
         return pieces

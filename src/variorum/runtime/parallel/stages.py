@@ -122,12 +122,12 @@ class _Run:
 
     def _read(self, rows: range, part: range, state: State, found: Tensor) -> State:
         """The prompts of ``part``, some of ``rows``, packed."""
-        lengths = [len(self.prompts[row]) for row in part]
-        x = torch.cat([self.prompts[row] for row in part]) if self.first else self._from_before(sum(lengths))
+        layout = Layout.ragged([len(self.prompts[row]) for row in part])
+        x = torch.cat([self.prompts[row] for row in part]) if self.first else self._from_before(sum(layout.lengths))
         index = torch.arange(part.start - rows.start, part.stop - rows.start)
-        out, after = self.stage.advance(x, state.rows(index), Layout.ragged(lengths))
+        out, after = self.stage.advance(x, state.rows(index), layout)
         if self.last:
-            found[part.start : part.stop, 0] = out[torch.tensor(lengths).cumsum(0) - 1].argmax(-1)
+            found[part.start : part.stop, 0] = out[layout.ends].argmax(-1)
         else:
             self.group.send(out, self.group.rank + 1)
         return state.put(index, after)

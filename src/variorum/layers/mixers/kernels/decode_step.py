@@ -116,8 +116,8 @@ class BoundStep:
         told = tuple((t.shape, t.stride(), t.dtype) for t in (keys, values, lengths))
         if told != self._known or longest > keys.shape[1]:
             self._check(keys, values, lengths, longest, keys.shape[:2])
-            self._known = told
-        self._place(keys, values, Table.whole(keys, values), lengths, longest, threads)
+            self._known, self._rows = told, Table.whole(keys, values)
+        self._place(keys, values, self._rows, lengths, longest, threads)
 
     def place_pages(
         self, keys: Tensor, values: Tensor, table: Table, lengths: Tensor, longest: int, threads: int
