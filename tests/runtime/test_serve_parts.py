@@ -116,6 +116,22 @@ def test_requests_that_come_and_go_are_written_as_alone() -> None:
     assert not lane.busy and (lane.waiting, lane.writing) == (0, 0)
 
 
+def test_who_waits_for_the_whole_text_hears_once() -> None:
+    """The same text and tokens as in pieces, which are counted as they are written all the same."""
+    rows, told, counted = served("language").preprocess.build(), {True: list[News](), False: list[News]()}, list[int]()
+    lane = WritingLane(engine_of(served("language").model, Limits(), LENGTH), told=counted.append)
+    for pieces, heard in told.items():
+        request = Request(torch.tensor([1, 2]), Written(9, (), (), rows.decode))
+        lane.submit(Order(0, request, heard.append, pieces=pieces))
+    with torch.inference_mode():
+        while lane.busy:
+            lane.turn()
+    (whole,), parts = told[False], told[True]
+    assert len(parts) > 1 and whole.text == "".join(news.text for news in parts)
+    assert whole.tokens == sum(news.tokens for news in parts) == 9 and whole.ended == parts[-1].ended == "length"
+    assert sum(counted) == 18 and len(counted) > 8
+
+
 def test_a_prompt_that_cannot_be_read_fails_alone() -> None:
     """An id that the model does not know: its request fails, those read with it and those at the desk do not."""
     model, told = served("language").model, list[News]()

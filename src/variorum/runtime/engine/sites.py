@@ -9,6 +9,7 @@ from torch import nn
 
 from variorum.runtime.engine.precision import Precision
 from variorum.runtime.engine.replacement import Replacement, replacements
+from variorum.runtime.engine.steps_shortcut import shorten
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -92,4 +93,5 @@ def rewritten(model: M, chosen: Mapping[str, tuple[Replacement, Precision]]) -> 
         for also in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
             owner, _, name = also.rpartition(".")
             setattr(model.get_submodule(owner), name, new)
+    shorten(model)
     return model

@@ -94,6 +94,7 @@ class Manuscript:
                     stream=i,
                 ),
                 send=send,
+                pieces=bool(asked.stream),
             )
             for i, prompt in enumerate(prompt for prompt in prompts for _ in range(copies))
         ]

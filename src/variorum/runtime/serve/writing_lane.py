@@ -29,26 +29,32 @@ class News(NamedTuple):
 class Order:
     """A request that somebody waits for. place: which of the client's texts it is.    send: takes its news, any thread.
 
+    pieces: are there news of every token, or only of the whole text?
     cancelled: nobody waits any more; it loses its place before the next token is written.
     """
 
     place: int
     request: Request
     send: Callable[[News], None]
+    pieces: bool = True
     cancelled: bool = False
     told: int = 0
     """Characters that were sent."""
+    sent: int = 0
+    """Tokens that were sent."""
     counted: int = 0
-    """Tokens that were told of."""
+    """Tokens that were written."""
 
     def tell(self, ticket: Ticket) -> int:
         """Send what the ticket has more than was told; the number of new tokens."""
-        certain, tokens = ticket.certain, len(ticket.tokens) - self.counted
-        ended = None if ticket.end is None else "length" if ticket.end is End.MOST else "stop"
-        if tokens or ticket.over:
-            self.send(News(self.place, certain[self.told :], tokens, ended, ticket.error))
-        self.told, self.counted = len(certain), self.counted + tokens
-        return tokens
+        written = len(ticket.tokens)
+        new, self.counted = written - self.counted, written
+        if ticket.over or (new and self.pieces):
+            certain = ticket.certain
+            ended = None if ticket.end is None else "length" if ticket.end is End.MOST else "stop"
+            self.send(News(self.place, certain[self.told :], written - self.sent, ended, ticket.error))
+            self.told, self.sent = len(certain), written
+        return new
 
 
 class WritingLane(Lane):
