@@ -107,6 +107,7 @@ class Pages(Held):
 
     def __init__(self, store: PageStore, rows: Sequence[_Row]) -> None:
         self.store, self._rows = store, list(rows)
+        self._told: tuple[list[list[int]], Tensor] = [], torch.empty(0, 0, dtype=torch.int64)
 
     @classmethod
     def empty(cls, store: PageStore, batch: int) -> Self:
@@ -131,9 +132,13 @@ class Pages(Held):
         for row, count in zip(self._rows, counts, strict=True):
             row.claim(self.store, count)
 
-    def table(self) -> list[list[int]]:
-        """The pages of each row, by number."""
-        return [[page.index for page in row.pages] for row in self._rows]
+    def table(self) -> Tensor:
+        """(rows, pages) The pages of each row, by number; 0 where others have more. The same tensor while they stay."""
+        told = [[page.index for page in row.pages] for row in self._rows]
+        if told != self._told[0]:
+            most = max(map(len, told), default=0)
+            self._told = told, torch.tensor([row + [0] * (most - len(row)) for row in told])
+        return self._told[1]
 
     def runs(self, row: int) -> list[Tensor]:
         """What is kept of a row's tokens, in order, as views of the store."""

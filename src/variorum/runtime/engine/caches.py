@@ -84,7 +84,6 @@ def filled(cache: Any, new: Tensor, layout: Layout, reach: int | None) -> Any:
 
 def _table(caches: Sequence[Pages]) -> Table:
     """Where the pages of keys and values lie, which are alike and as many of each row."""
-    told, tokens = [cache.table() for cache in caches], caches[0].store.tokens
-    most, size = max(map(len, told[0])), caches[0].store.size
-    numbers = torch.tensor([[row + [0] * (most - len(row)) for row in side] for side in told])
-    return Table(numbers.movedim(0, -1).contiguous() * (size * tokens.stride(0) * tokens.element_size()), size)
+    first = caches[0].store
+    size = first.size * first.tokens.stride(0) * first.tokens.element_size()
+    return Table(torch.stack([cache.table() for cache in caches], dim=-1) * size, first.size)
