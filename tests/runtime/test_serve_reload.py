@@ -122,6 +122,15 @@ def process(*bundles: str, **options: object):
 
 
 @pytest.mark.slow
+def test_a_signal_as_soon_as_it_serves(tmp_path) -> None:
+    """A SIGHUP before the loop can hear it is not the end, and is heard then."""
+    with process(str(save(served("table"), tmp_path / "iris"))) as (server, url):
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: count(httpx2.get(f"{url}/metrics").text, "variorum_reloads_total", {"bundle": "iris"}) == 1)
+        assert server.poll() is None
+
+
+@pytest.mark.slow
 def test_the_command_ends_when_all_is_answered(tmp_path) -> None:
     """SIGHUP reads new weights; SIGTERM amid answers: all are whole, new ones are refused, the code is 0."""
     folder = save(served("language"), tmp_path / "language")

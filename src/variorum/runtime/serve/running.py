@@ -82,8 +82,11 @@ def run(shelf: Shelf, *, host: str, port: int, say: Callable[[str], None]) -> No
     async def serve() -> None:
         if sys.platform != "win32":
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again)
+            if early:
+                again()
         await server.serve(sockets=[listening])
 
+    early: list[int] = []
     jobs: set[asyncio.Task[bool]] = set()
 
     def again() -> None:
@@ -94,15 +97,20 @@ def run(shelf: Shelf, *, host: str, port: int, say: Callable[[str], None]) -> No
 
     address, real_port = listening.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
-    with _ends_quietly():
+    with _meanwhile(early):
         say(f"Serving {', '.join(sorted(shelf.folders))} on http://{shown}:{real_port} (docs: /docs)")
         asyncio.run(serve())
 
 
 @contextmanager
-def _ends_quietly() -> Iterator[None]:
-    """uvicorn raises the signal that ended it once more; by then everything is answered, and nothing is left to do."""
-    before = {which: signal.signal(which, lambda *_: None) for which in (signal.SIGINT, signal.SIGTERM)}
+def _meanwhile(early: list[int]) -> Iterator[None]:
+    """No signal ends the process by itself. uvicorn raises the one that ended it once more: by then everything is
+    answered, and nothing is left to do. A SIGHUP that comes before there is a loop to hear it is put in ``early``.
+    """
+    handlers: dict[int, Callable[..., object]] = dict.fromkeys((signal.SIGINT, signal.SIGTERM), lambda *_: None)
+    if sys.platform != "win32":
+        handlers[signal.SIGHUP] = lambda which, _: early.append(which)
+    before = {which: signal.signal(which, handler) for which, handler in handlers.items()}
     try:
         yield
     finally:
