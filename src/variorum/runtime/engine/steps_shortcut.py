@@ -89,9 +89,11 @@ class _Pass:
                     return None
                 pair = after
             found.append(pair)
-        for layer, slots in zip(self._shorts, self._slots_of, strict=True):
-            tell("attention", partial(layer.attended, slots))
+        tell("attention", self._attended)
         return found
+
+    def _attended(self) -> int:
+        return sum(short.attended(slots) for short, slots in zip(self._shorts, self._slots_of, strict=True))
 
     def run(self, x: Tensor) -> Tensor:
         """What the last layer answers to tokens (rows, 1, dim)."""
