@@ -77,8 +77,9 @@ class TokenCode:
     """Writes into a kernel what the queries of heads ``low`` to ``high`` (kv heads, not with it) do with tokens.
 
     Memory is read in the order in which it lies, all heads of a token before the next token, for a processor foresees
-    no other: keys strictly, values too unless queries share them, which are then taken for a few tokens at once. What
-    comes is asked for ahead (:class:`_Ahead`), on from keys to values to the next keys. Queries and sums lie as
+    no other: keys at ``streams`` places far from one another, where memory gives a core more than at one; values too
+    unless queries share them, which are then taken for a few tokens at once. What comes is asked for ahead
+    (:class:`_Ahead`), on from keys to values to the next keys. Queries and sums lie as
     (heads, width); scores and weights as (tokens, line). A number is made in the same order whatever the number of
     tokens of a call and the heads beside its own: so what is found does not hang on the runs in which tokens lie, nor
     on how work is shared out.
@@ -91,7 +92,11 @@ class TokenCode:
         self.key_bytes = heads.width * (2 if heads.short else 4)
         self.query_bytes = heads.width * (2 if heads.pairs else 4)
         most = max(1, min(_TOGETHER, heads.lanes // heads.queries))
-        self.keys_at_once, self.heads_at_once = (most, 1) if heads.kv_heads == 1 else (1, min(most, heads.kv_heads))
+        if heads.kv_heads == 1:
+            self.streams, self.keys_at_once, self.heads_at_once = 1, most, 1
+        else:
+            self.streams, self.keys_at_once = most if heads.queries == 1 else min(2, most), 1
+            self.heads_at_once = min(most // self.streams, heads.kv_heads)
         alone = heads.queries == 1 and heads.kv_heads > 1 and not heads.pairs
         together = max(_TOGETHER, min(16, _STRETCH // (heads.kv_heads * self.key_bytes)))
         self.values_at_once = 1 if alone else together // 2 * 2
@@ -116,16 +121,19 @@ class TokenCode:
         """
         w, b = self.w, self.w.b
         last, many = b.sub(count, w.number(1)), self.heads_at_once
-        ahead = _Ahead(self, keys, steps, heads, count, then)
+        each = b.sdiv(b.add(count, w.number(self.streams - 1)), w.number(self.streams))
+        begins = [w.times(each, i) for i in range(self.streams)]
+        aheads = [_Ahead(self, w.at(keys, b.mul(begin, steps[0])), steps, heads, each, then) for begin in begins]
         whole = b.sub(heads[1], b.srem(b.sub(heads[1], heads[0]), w.number(many)))
-        with w.loop(0, count, self.keys_at_once) as first:
-            tokens = [b.add(first, w.number(i)) for i in range(self.keys_at_once)]
+        with w.loop(0, each, self.keys_at_once) as first:
+            tokens = [b.add(first, b.add(begin, w.number(i))) for begin in begins for i in range(self.keys_at_once)]
             tokens = [b.select(b.icmp_signed("<", token, last), token, last) for token in tokens]  # twice is no harm
             rows = [w.at(keys, b.mul(token, steps[0])) for token in tokens]
             outs = [w.at(into, w.times(token, 4 * self.heads.line)) for token in tokens]
             for low, high, block in ((heads[0], whole, many), (whole, heads[1], 1))[: 1 + (many > 1)]:
                 with w.loop(low, high, block) as head:
-                    ahead.ask(block * self.keys_at_once)
+                    for ahead in aheads:
+                        ahead.ask(block * self.keys_at_once)
                     self._products(q, rows, steps[1], head, block, outs)
 
     def tops(self, scores: Any, scale: Any, heads: tuple[Any, Any], count: Any, room: Any) -> None:
