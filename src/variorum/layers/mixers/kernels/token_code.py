@@ -77,10 +77,10 @@ class TokenCode:
     """Writes into a kernel what the queries of heads ``low`` to ``high`` (kv heads, not with it) do with tokens.
 
     Memory is read in the order in which it lies, all heads of a token before the next token, for a processor foresees
-    no other: keys at ``streams`` places far from one another, where memory gives a core more than at one; values too
-    unless queries share them, which are then taken for a few tokens at once. What comes is asked for ahead
-    (:class:`_Ahead`), on from keys to values to the next keys. Queries and sums lie as
-    (heads, width); scores and weights as (tokens, line). A number is made in the same order whatever the number of
+    no other: keys too, which queries of their own read at ``streams`` places at once, far from one another, for memory
+    gives a core more there than at one; values unless queries share them, which are then taken for a few tokens at
+    once. What comes is asked for ahead (:class:`_Ahead`), on from keys to values to the next keys. Queries and sums lie
+    as (heads, width); scores and weights as (tokens, line). A number is made in the same order whatever the number of
     tokens of a call and the heads beside its own: so what is found does not hang on the runs in which tokens lie, nor
     on how work is shared out.
     """
@@ -92,11 +92,9 @@ class TokenCode:
         self.key_bytes = heads.width * (2 if heads.short else 4)
         self.query_bytes = heads.width * (2 if heads.pairs else 4)
         most = max(1, min(_TOGETHER, heads.lanes // heads.queries))
-        if heads.kv_heads == 1:
-            self.streams, self.keys_at_once, self.heads_at_once = 1, most, 1
-        else:
-            self.streams, self.keys_at_once = most if heads.queries == 1 else min(2, most), 1
-            self.heads_at_once = min(most // self.streams, heads.kv_heads)
+        self.streams = most if heads.queries == 1 and heads.kv_heads > 1 else 1
+        self.keys_at_once = most if heads.kv_heads == 1 else 1
+        self.heads_at_once = min(most // (self.streams * self.keys_at_once), heads.kv_heads)
         alone = heads.queries == 1 and heads.kv_heads > 1 and not heads.pairs
         together = max(_TOGETHER, min(16, _STRETCH // (heads.kv_heads * self.key_bytes)))
         self.values_at_once = 1 if alone else together // 2 * 2
