@@ -24,7 +24,9 @@ from variorum.models.stack import Stack
 from variorum.runtime.engine.compile import compile
 from variorum.runtime.engine.flops import flops
 from variorum.runtime.engine.kernels.product import Numbers
+from variorum.runtime.engine.linears.choose import NUMBERS
 from variorum.runtime.engine.linears.native import fits
+from variorum.runtime.engine.precision import Precision
 from variorum.runtime.generation.paging import Paging
 
 pytestmark = pytest.mark.skipif(not fits(Numbers.FLOAT32), reason="no vectors of 512 bits here, or no llvmlite")
@@ -56,7 +58,7 @@ def made(blocks, precision: str = "float32", **more) -> tuple[Stack, Stack]:
     torch.manual_seed(0)
     embed = TokenEmbed.spec(vocab=VOCAB, position=LearnedPosition.spec(length=256), std=1.0)
     stack = Stack.spec(embed=embed, blocks=blocks, head=Unembed.spec(vocab=VOCAB), **more).build(dim=48).eval()
-    fast = compile(stack, precision=precision, tolerance=0.99, tell=lambda _: None).model
+    fast = compile(stack, precision=precision, tell=lambda _: None).model
     slow = copy.deepcopy(fast)
     slow.shortcut = None
     return fast, slow
@@ -81,9 +83,9 @@ def calls(monkeypatch, fast: Stack) -> list[bool]:
 )
 def test_it_is_the_layers_one_by_one(monkeypatch, name, precision) -> None:
     """Bit by bit: from nothing on, past a cache's first room and a window's reach."""
-    fast, slow = made(STACKS[name], precision)
-    if fast.shortcut is None:
+    if not fits(NUMBERS[Precision(precision)]):
         pytest.skip("left to oneDNN here")
+    fast, slow = made(STACKS[name], precision)
     told = calls(monkeypatch, fast)
     ours, theirs = fast.start(3), slow.start(3)
     for tokens in torch.randint(VOCAB, (40, 3)):

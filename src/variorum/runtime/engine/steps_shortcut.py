@@ -27,7 +27,7 @@ class StepsShortcut(StepShortcut):
     """
 
     def __init__(self, layers: Sequence[Block]) -> None:
-        self._layers = [(block, cast(BlockShortcut, block.shortcut)) for block in layers]
+        self._blocks, self._shorts = layers, [cast(BlockShortcut, block.shortcut) for block in layers]
         self._passes: Passes[_Pass] = Passes()
 
     def advance(self, x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]] | None:
@@ -37,7 +37,7 @@ class StepsShortcut(StepShortcut):
         told = length.tolist()
         if min(told) < 0:
             return None
-        made = self._passes.of(len(x), None, partial(_Pass, [short for _, short in self._layers], len(x)))
+        made = self._passes.of(len(x), None, partial(_Pass, self._shorts, len(x)))
         after = made.placed(states, told, length)
         if after is None:
             return None
@@ -49,8 +49,9 @@ class StepsShortcut(StepShortcut):
             x.shape[:-1] == (len(length), 1)
             and x.numel() > 0
             and length.dtype is torch.int64
-            and able(x, self._layers[0][1].kernels.dim)
-            and not any(short.watched or block.heard("residual") for block, short in self._layers)
+            and able(x, self._shorts[0].kernels.dim)
+            and not any(block.heard("residual") for block in self._blocks)
+            and not any(short.watched for short in self._shorts)
             and all(_same(state.tensor("length"), length) for state in states)
         )
 
